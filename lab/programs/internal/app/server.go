@@ -1,0 +1,178 @@
+// Copyright: (c) 2026, the platform.recovery authors
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package app is the lab's application: a service that keeps rows of its own in a shared database and says no
+// rather than promise what it cannot keep.
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	requestTimeout = 1400 * time.Millisecond
+	longestBody    = 64 << 10
+)
+
+// store is what the handlers need of a database.
+type store interface {
+	Insert(ctx context.Context, key, value string) (Row, error)
+	Read(ctx context.Context, key string) (Row, error)
+	Writable(ctx context.Context) error
+	Identity(ctx context.Context) (Identity, error)
+}
+
+// Server answers the service's HTTP requests.
+type Server struct {
+	service    string
+	rows       store
+	depends    func(context.Context) error
+	ready      readiness
+	log        *slog.Logger
+	draining   atomic.Bool
+	wasReady   atomic.Bool
+	lastReport atomic.Int64
+}
+
+// NewServer serves rows; depends fails while a service that this one needs cannot be had.
+func NewServer(service string, rows store, depends func(context.Context) error, log *slog.Logger) *Server {
+	s := &Server{service: service, rows: rows, depends: depends, log: log}
+	s.ready.check = s.checkReady
+	return s
+}
+
+// Handler routes the requests of interface.md and the two probes.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"service": s.service})
+	})
+	mux.HandleFunc("GET /readyz", s.getReady)
+	mux.HandleFunc("POST /v1/"+s.service+"/rows", s.postRow)
+	mux.HandleFunc("GET /v1/"+s.service+"/rows/{key}", s.getRow)
+	mux.HandleFunc("GET /v1/"+s.service+"/healthz", s.getHealth)
+	return mux
+}
+
+// Drain makes the instance unready from now on, so that no new work is sent to it.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
+	err := s.ready.Ready()
+	if s.draining.Load() {
+		err = errors.New("the instance is ending")
+	}
+	s.noteReady(err)
+	if err != nil {
+		refuse(w, "not ready", err)
+		return
+	}
+	answer(w, http.StatusOK, map[string]bool{"ready": true})
+}
+
+// checkReady asks database and dependencies at the same time: each may take most of the allowance.
+func (s *Server) checkReady(ctx context.Context) error {
+	depends := make(chan error, 1)
+	go func() { depends <- s.depends(ctx) }()
+	err := s.rows.Writable(ctx)
+	return errors.Join(err, <-depends)
+}
+
+func (s *Server) postRow(w http.ResponseWriter, r *http.Request) {
+	var body struct{ Key, Value string }
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestBody)).Decode(&body)
+	if err != nil || body.Key == "" {
+		answer(w, http.StatusBadRequest, problem{"expected a JSON object with a key and a value"})
+		return
+	}
+	ctx, cancel := requestContext(r)
+	defer cancel()
+	if err := s.depends(ctx); err != nil {
+		s.noteFailure(err)
+		refuse(w, "a service that this one needs cannot be had", err)
+		return
+	}
+	row, err := s.rows.Insert(ctx, body.Key, body.Value)
+	s.answerRow(w, http.StatusCreated, row, err)
+}
+
+func (s *Server) getRow(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := requestContext(r)
+	defer cancel()
+	row, err := s.rows.Read(ctx, r.PathValue("key"))
+	s.answerRow(w, http.StatusOK, row, err)
+}
+
+func (s *Server) answerRow(w http.ResponseWriter, status int, row Row, err error) {
+	switch {
+	case err == nil:
+		answer(w, status, row)
+	case errors.Is(err, errKnownKey):
+		answer(w, http.StatusConflict, problem{err.Error()})
+	case errors.Is(err, errUnknownKey):
+		answer(w, http.StatusNotFound, problem{err.Error()})
+	default:
+		s.noteFailure(err)
+		refuse(w, "the database cannot be used", err)
+	}
+}
+
+func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := requestContext(r)
+	defer cancel()
+	identity, err := s.rows.Identity(ctx)
+	if err != nil {
+		refuse(w, "the database cannot be used", err)
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"service": s.service, "database": identity})
+}
+
+// requestContext bounds a request in time, but does not end with its client: a write cut off in the middle would
+// cost the pool a connection and leave it open whether it was committed.
+func requestContext(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), requestTimeout)
+}
+
+// noteReady logs flips only: probes come many times a second.
+func (s *Server) noteReady(err error) {
+	if ready := err == nil; s.wasReady.Swap(ready) != ready {
+		s.log.Info("readiness changed", "ready", ready, "reason", reason(err))
+	}
+}
+
+// noteFailure logs at most one failed request a second: an outage under load must not fill the disk.
+func (s *Server) noteFailure(err error) {
+	now, last := time.Now().UnixNano(), s.lastReport.Load()
+	if now-last > int64(time.Second) && s.lastReport.CompareAndSwap(last, now) {
+		s.log.Warn("request refused", "reason", reason(err))
+	}
+}
+
+func reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+type problem struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, what string, err error) {
+	answer(w, http.StatusServiceUnavailable, problem{what + ": " + reason(err)})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that has gone away is nobody to tell.
+	_ = json.NewEncoder(w).Encode(body)
+}

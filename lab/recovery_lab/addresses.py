@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The address plan: one loopback address a server, one proxied address a link. Pure functions, no state.
+
+Within a region servers meet directly at 127.<region>.0.x. Whoever comes from elsewhere uses a link of its own, so that
+a partition can be total, one-way or seen by one origin only, while the victim lives on inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REGION_INDEX = {"us-west-2": 1, "us-east-1": 2, "eu-west-1": 3}
+ZONE = "lab.internal"
+NAMESPACE = "production"
+OPERATOR = "operator"
+PROXY_API = ("127.0.0.20", 8474)
+
+# kind of server -> (last byte of its address, port)
+PLACES = {
+    "kubernetes": (2, 6443),
+    "postgresql": (30, 5432),
+    "dns": (53, 5353),
+    "edge": (80, 8080),
+}
+SSH_PORT = 2222
+ETCD_BYTE, NODE_BYTE = 3, 4
+ETCD_PORT, ETCD_PEER_PORT = 2379, 2380
+EDGE_ADMIN_PORT = 2019
+
+
+@dataclass(frozen=True)
+class Link:
+    """A way over a region's border: whoever is at `origin` reaches `target` at `listen`."""
+
+    origin: str  # "operator", a region, or a region's database host as "region/postgresql"
+    target: str  # "region/kind"
+    listen: str  # address:port of the proxy
+    upstream: str  # address:port of the server itself
+
+    @property
+    def name(self) -> str:
+        """Name the link the way the proxy stores it: no slash, it becomes part of a URL."""
+        port = self.upstream.rpartition(":")[2]
+        return f"{self.origin}-to-{self.target}-{port}".replace("/", ".")
+
+    def crosses(self, victim: str) -> bool:
+        """Tell whether this link crosses the border of a region or of a server ("region/kind")."""
+        return inside(self.target, victim) != inside(self.origin, victim)
+
+    def leaves(self, victim: str) -> bool:
+        """Tell whether this link leads out of the victim."""
+        return self.crosses(victim) and inside(self.origin, victim)
+
+
+def inside(place: str, victim: str) -> bool:
+    """Tell whether a place is the victim or lies within it."""
+    return place == victim or place.startswith(victim + "/")
+
+
+def region_index(region: str) -> int:
+    """Give the number that stands for a region in every address of it."""
+    return REGION_INDEX[region]
+
+
+def server_address(region: str, kind: str) -> str:
+    """Give the address at which a server itself listens."""
+    return f"127.{region_index(region)}.0.{PLACES[kind][0]}"
+
+
+def endpoint(region: str, kind: str) -> str:
+    """Give address:port of a server itself."""
+    return f"{server_address(region, kind)}:{PLACES[kind][1]}"
+
+
+def origin_index(origin: str) -> int:
+    """Give an origin's number: operator 0, region R is R, the database host of region R is 3+R."""
+    if origin == OPERATOR:
+        return 0
+    region, _, server = origin.partition("/")
+    return region_index(region) + (3 if server else 0)
+
+
+def link_address(origin: str, region: str, kind: str) -> str:
+    """Give the address at which an origin reaches a server of another region (the operator: of any region)."""
+    return f"127.{100 + 10 * origin_index(origin) + region_index(region)}.0.{PLACES[kind][0]}"
+
+
+def reach(origin: str, region: str, kind: str) -> str:
+    """Give the address at which an origin reaches a server: directly in its own region, by a link otherwise."""
+    if origin.partition("/")[0] == region:
+        return server_address(region, kind)
+    return link_address(origin, region, kind)
+
+
+def host_name(region: str, kind: str) -> str:
+    """Give the name that every region's DNS resolves to the address by which that region reaches the server."""
+    return f"{kind}.{region}.{ZONE}"
+
+
+def links(regions: list[str], kinds: set[str]) -> list[Link]:
+    """List every link between the given regions, for the kinds of servers that exist."""
+    found = []
+    for region in regions:
+        others = [other for other in regions if other != region]
+        for kind in sorted(kinds & {"postgresql", "kubernetes", "edge"}):
+            origins = [OPERATOR]
+            if kind in ("postgresql", "edge"):
+                origins += others
+            if kind == "postgresql":
+                origins += [f"{other}/postgresql" for other in others]
+            found += [_link(origin, region, kind, PLACES[kind][1]) for origin in origins]
+        if "postgresql" in kinds:
+            found.append(_link(OPERATOR, region, "postgresql", SSH_PORT))
+    return found
+
+
+def _link(origin: str, region: str, kind: str, port: int) -> Link:
+    return Link(
+        origin=origin,
+        target=f"{region}/{kind}",
+        listen=f"{link_address(origin, region, kind)}:{port}",
+        upstream=f"{server_address(region, kind)}:{port}",
+    )

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's own certificate authority: every server has a certificate for all the names and addresses it goes by."""
+
+from __future__ import annotations
+
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from . import addresses, identity
+from .state import State, write
+from .topology import Topology
+
+
+def provide(state: State, topology: Topology) -> None:
+    """Make the authority and all certificates, once: a lab keeps them for its life."""
+    if state.ca.exists():
+        return
+    authority = trustme.CA(organization_name="platform.recovery lab", organization_unit_name="lab")
+    write(state.pki / "ca.key", authority.private_key_pem.bytes(), mode=0o600)
+    for server in topology.servers:
+        if server.kind in ("postgresql", "kubernetes"):
+            _issue(authority, state, f"{server.region}-{server.kind}", names(server.region, server.kind, topology))
+    for region in topology.regions:
+        _service_account_key(state, region)
+    identity.own(state.pki)
+    # Last, because it says that all others are there.
+    identity.own(write(state.ca, authority.cert_pem.bytes()))
+
+
+def names(region: str, kind: str, topology: Topology) -> list[str]:
+    """List every name and address by which somebody reaches a server."""
+    found = [addresses.host_name(region, kind), addresses.server_address(region, kind), "localhost"]
+    found += [link.listen.partition(":")[0] for link in topology.links if link.target == f"{region}/{kind}"]
+    if kind == "kubernetes":
+        index = addresses.region_index(region)
+        found += ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"10.{index}.0.1"]
+    return list(dict.fromkeys(found))
+
+
+def _issue(authority: trustme.CA, state: State, name: str, identities: list[str]) -> None:
+    issued = authority.issue_cert(*identities, common_name=identities[0])
+    write(state.pki / f"{name}.key", issued.private_key_pem.bytes(), mode=0o600)
+    write(state.pki / f"{name}.crt", b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+
+
+def _service_account_key(state: State, region: str) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    write(state.pki / f"{region}-service-account.key", private, mode=0o600)
+    write(state.pki / f"{region}-service-account.pub", public)

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian packages without root: downloaded and unpacked into a folder; no service of theirs ever starts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .errors import LabError
+from .identity import last_lines
+
+
+def unpack(packages: list[str], target: Path) -> None:
+    """Unpack the newest version of each package below `target`, without what it depends on."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        raise LabError(f"{' '.join(packages)}: this machine has no apt-get. Install the like by its own means.")
+    with tempfile.TemporaryDirectory() as name:
+        downloads = Path(name)
+        # Root's sandbox user could not write here.
+        options = ["-q", "-o", "APT::Sandbox::User=root"]
+        done = _apt([*options, "download", *packages], downloads)
+        if done.returncode:
+            # The machine's package lists may be missing; lists of our own need no root.
+            (downloads / "lists/partial").mkdir(parents=True)
+            settings = (f"Dir::State::lists={downloads}/lists", f"Dir::Cache={downloads}", "Debug::NoLocking=1")
+            options += [word for setting in settings for word in ("-o", setting)]
+            _apt([*options, "update"], downloads)
+            done = _apt([*options, "download", *packages], downloads)
+        if done.returncode:
+            raise LabError(f"{' '.join(packages)} could not be downloaded: {last_lines(done.stderr)}")
+        for package in downloads.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package, target], check=True)
+
+
+def _apt(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["apt-get", *words], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+# Which package brings a library that the unpacked programs ask for; the first name that exists is taken.
+LIBRARIES = {
+    "libxml2.so.2": "libxml2",
+    "libreadline.so.8": "libreadline8 libreadline8t64",
+    "libgssapi_krb5.so.2": "libgssapi-krb5-2",
+    "libkrb5.so.3": "libkrb5-3",
+    "libkrb5support.so.0": "libkrb5support0",
+    "libk5crypto.so.3": "libk5crypto3",
+    "libcom_err.so.2": "libcom-err2",
+    "libkeyutils.so.1": "libkeyutils1",
+    "libssl.so.3": "libssl3 libssl3t64",
+    "libcrypto.so.3": "libssl3 libssl3t64",
+    "liblz4.so.1": "liblz4-1",
+    "libzstd.so.1": "libzstd1",
+    "libldap-2.5.so.0": "libldap-2.5-0",
+    "libsasl2.so.2": "libsasl2-2",
+    "libpq.so.5": "libpq5",
+    "libicuuc.so.72": "libicu72",
+    "libicui18n.so.72": "libicu72",
+    "libicuuc.so.74": "libicu74",
+    "libicui18n.so.74": "libicu74",
+    "libstdc++.so.6": "libstdc++6",
+    "liblzma.so.5": "liblzma5",
+}
+
+
+def missing_libraries(programs: list[Path], library_path: str) -> list[str]:
+    """List the shared libraries that these programs ask for and the machine does not have."""
+    missing = set()
+    for program in programs:
+        environment = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": library_path}
+        done = subprocess.run(["ldd", program], capture_output=True, text=True, check=False, env=environment)
+        missing |= {line.split()[0] for line in done.stdout.splitlines() if "not found" in line}
+    return sorted(missing)
+
+
+def add_libraries(programs: list[Path], target: Path) -> str:
+    """Unpack what the programs miss below `target`; give the library path with which they run."""
+    paths = [target / "usr/lib/x86_64-linux-gnu", target / "lib/x86_64-linux-gnu"]
+    library_path = ":".join(str(path) for path in paths)
+    for _ in range(4):  # a library may ask for others in turn
+        missing = missing_libraries(programs, library_path)
+        if not missing:
+            return library_path if any(path.is_dir() for path in paths) else ""
+        unknown = [name for name in missing if name not in LIBRARIES]
+        if unknown:
+            break
+        for names in sorted({LIBRARIES[name] for name in missing}):
+            _unpack_first(names.split(), target)
+    raise LabError(f"{programs[0].name} needs {', '.join(missing)}: install the packages that bring them.")
+
+
+def _unpack_first(names: list[str], target: Path) -> None:
+    for name in names[:-1]:
+        try:
+            return unpack([name], target)
+        except LabError:
+            continue
+    return unpack(names[-1:], target)

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""See how the lab is: what the supervisor, the kernel and the servers themselves say, all asked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from . import addresses, dns_edge, network, platform, pods, postgresql, provision, supervisor
+from .errors import LabError
+from .provision import Lab
+from .supervisor import Process
+from .topology import INSTANCES, Server
+from .wait import NotYet
+
+# The worst of a server's processes stands for it.
+SEVERITY = ("running", "slow", "isolated", "stopped", "frozen", "failed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One server or pod, as `status` shows it."""
+
+    target: str
+    region: str
+    kind: str
+    instance: str | None
+    address: str
+    port: int
+    state: str
+    pid: int = 0
+    resident_mib: float = 0
+    role: str = ""
+    masked: bool = False
+    connect: dict[str, str] = field(default_factory=dict)
+    instances: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The whole lab at one moment. It is healthy if nothing is wrong with it."""
+
+    rows: list[Row]
+    problems: list[str]
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether everything is as after the first `up`, whoever is primary."""
+        return not self.problems
+
+    @property
+    def may_recover(self) -> bool:
+        """Tell whether every server runs, so that time alone may make the lab healthy."""
+        return all(row.state == "running" and not row.masked for row in self.rows if row.kind != "service")
+
+    @property
+    def summary(self) -> str:
+        """Say what is wrong in one line."""
+        more = f" and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
+        return "; ".join(self.problems[:3]) + more
+
+    @property
+    def fenced(self) -> list[str]:
+        """List the servers that were fenced: they must not start by themselves."""
+        return [row.target for row in self.rows if row.masked]
+
+
+def survey(lab: Lab) -> Survey:
+    """Look at everything. It takes as long as the slowest server, a few seconds at most."""
+    known = _without_pods(supervisor.processes(memory=True))
+    links = network.condition(lab.state)
+    with ThreadPoolExecutor(max_workers=24) as pool:
+        servers = [pool.submit(_server_row, lab, server, known, links) for server in lab.layout.servers]
+        found = [
+            pool.submit(pods.find, lab.cluster(server.region))
+            for server in lab.layout.of_kind("kubernetes")
+            if lab.layout.services
+        ]
+        checks = [pool.submit(_problem, check) for check in _checks(lab)]
+        rows = [future.result() for future in servers]
+        rows += [_pod_row(pod, links) for future in found for pod in future.result()]
+        problems = [f"{row.target} is {'fenced' if row.masked else row.state}" for row in rows if _wrong(row)]
+        problems += [text for future in checks if (text := future.result())]
+    roles = [row.role for row in rows if row.kind == "postgresql"]
+    if not problems and sorted(roles) != ["primary", "standby"]:
+        problems.append(f"the databases are {' and '.join(role or 'unknown' for role in roles)}")
+    return Survey(rows, problems)
+
+
+def stopped(lab: Lab) -> Survey:
+    """Describe a lab that does not run."""
+    rows = [_row(lab, server, "stopped") for server in lab.layout.servers]
+    return Survey(rows, ["the lab does not run"])
+
+
+def _without_pods(known: dict[str, Process]) -> dict[str, Process]:
+    """Count a node agent without its pods, which have rows of their own."""
+    agents = {name: process for name, process in known.items() if name.endswith("/node-agent")}
+    return known | {name: replace(one, resident_kib=pods.resident_kib(one.pid)) for name, one in agents.items()}
+
+
+def _wrong(row: Row) -> bool:
+    return row.state != "running" or row.masked
+
+
+def _server_row(lab: Lab, server: Server, known: dict[str, Process], links: network.Condition) -> Row:
+    instances = [
+        (name, known[f"{server.target}/{name}"])
+        for name in INSTANCES[server.kind]
+        if f"{server.target}/{name}" in known
+    ]
+    states = [process.state for _, process in instances]
+    own = [link for link in lab.layout.links if link.target == server.target]
+    if server.region in links.isolated or any(map(links.cuts, own)):
+        states.append("isolated")
+    elif server.region in links.slow or any(map(links.slows, own)):
+        states.append("slow")
+    state = max(states, key=SEVERITY.index, default="stopped")
+    main = instances[0][1] if instances else Process()
+    return _row(
+        lab,
+        server,
+        state,
+        pid=main.pid,
+        resident_mib=round(sum(process.resident_kib for _, process in instances) / 1024, 1),
+        role=_role(lab, server) if server.kind == "postgresql" and main.state == "running" else "",
+        masked=any(process.masked for _, process in instances),
+        instances=[
+            {
+                "target": f"{server.target}/{name}",
+                "instance": name,
+                "state": process.state,
+                "pid": process.pid,
+                "resident_mib": round(process.resident_kib / 1024, 1),
+            }
+            for name, process in instances
+        ],
+    )
+
+
+def _row(lab: Lab, server: Server, state: str, **more: Any) -> Row:
+    return Row(
+        target=server.target,
+        region=server.region,
+        kind=server.kind,
+        instance=None,
+        address=server.address,
+        port=server.port,
+        state=state,
+        connect=_connect(lab, server),
+        **more,
+    )
+
+
+def _connect(lab: Lab, server: Server) -> dict[str, str]:
+    if server.kind == "postgresql":
+        address = addresses.link_address(addresses.OPERATOR, server.region, "postgresql")
+        member = lab.member(server.region)
+        direct = member.url(postgresql.DATABASE, member.address)
+        return {"url": member.url(postgresql.DATABASE, address), "direct_url": direct}
+    if server.kind == "kubernetes":
+        return {"kubeconfig": str(lab.state.kubeconfig(server.region)), "context": server.region}
+    if server.kind == "edge":
+        return {"url": platform.edge_url(server.region), "direct_url": f"http://{server.address}:{server.port}"}
+    return {"url": f"dns://{server.address}:{server.port}"}
+
+
+def _role(lab: Lab, server: Server) -> str:
+    try:
+        return "standby" if lab.member(server.region).in_recovery() else "primary"
+    except (OSError, LabError):
+        return ""
+
+
+def _pod_row(pod: pods.Pod, links: network.Condition) -> Row:
+    state = pod.state
+    if state == "running" and pod.region in links.isolated:
+        state = "isolated"
+    return Row(
+        target=pod.target,
+        region=pod.region,
+        kind="service",
+        instance=pod.name,
+        address=pod.address,
+        port=8080,
+        state=state,
+        pid=pod.pid,
+        resident_mib=round(pods.resident_kib(pod.pid) / 1024, 1),
+        role=pod.service,
+        connect={"url": f"http://{pod.address}:8080/v1/{pod.service}"},
+    )
+
+
+def _checks(lab: Lab) -> list[Callable[[], object]]:
+    """List what must hold beyond running processes."""
+    checks: list[Callable[[], object]] = []
+    for server in lab.layout.of_kind("edge"):
+        for service in lab.layout.services:
+            checks.append(partial(dns_edge.serves, server.region, service))
+    for server in lab.layout.of_kind("kubernetes"):
+        cluster = lab.cluster(server.region)
+        checks.append(partial(provision.ready, cluster) if lab.layout.services else cluster.answers)
+    for server in lab.layout.of_kind("postgresql"):
+        checks.append(partial(_streams, lab, server.region))
+    return checks
+
+
+def _streams(lab: Lab, region: str) -> None:
+    member = lab.member(region)
+    if member.in_recovery():
+        member.receives()
+
+
+def _problem(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except (NotYet, OSError, LabError) as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ""

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Validate the platform description and the operator's variables; select what the run works on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils import platform as description
+from ansible_collections.platform.recovery.plugins.module_utils import schema
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "platform_description"
+    MAPS = description.MAPS
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Refuse with every problem at once, or give the selection."""
+        platform, credentials = call.options["platform"], call.options["credentials"] or {}
+        wish = description.Wish.of(call.options)
+        problems = [*description.cross_check(platform, credentials), *description.check_wish(wish, platform)]
+        schema.refuse(problems, "The input", "correct the keys named here and run again; nothing was touched")
+        description.require_confirmation(wish)
+        databases = description.select(wish, platform)
+        if call.run:
+            call.run.journal.append("objectives", **description.objectives(platform, databases))
+        names = ", ".join(database["name"] for database in databases)
+        return {
+            "mode": wish.mode,
+            "databases": databases,
+            "canary": description.canary_inputs(platform),
+            "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
+        }

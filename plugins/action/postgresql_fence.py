@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stop an old PostgreSQL primary for good, and prove it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.decide import Gate
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Member, MemberState, format_lsn
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "postgresql_fence"
+    MAPS = frozenset({"members"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Survey, choose a step for each member beside the target, do it, prove it."""
+        options = call.options
+        if options["statement"]:
+            steps.require_reason(options, "statement")
+        members, credentials = steps.inputs(options)
+        request = request_from(options)
+        states, units = fence.survey(members, credentials, request)
+        steps.refuse_bad_access(states)
+        if options["state"] == "released":
+            return release(call, members, states)
+        runner = fence.Runner(members, credentials, request, states, units)
+        chosen = runner.choose()
+        dry = call.check or request.mode == "plan"
+        outcomes = runner.foretell(chosen) if dry else runner.carry_out(chosen)
+        # What is said of the future is no decision; what happened is journalled even if the next member fails.
+        steps.record(call.run, [] if dry else [gate_of(item, request) for item in outcomes])
+        main = next((item for item in outcomes if item.step != "nothing"), outcomes[0] if outcomes else None)
+        return {
+            "changed": any(item.changed for item in outcomes),
+            "fenced": {item.member: item.proof for item in outcomes},
+            "proof": fence.weakest(outcomes),
+            "details": {item.member: item.as_dict() for item in outcomes},
+            "source": main.member if main else None,
+            "final_lsn": format_lsn(main.final_lsn) if main else None,
+            "tables": {name: facts.as_dict() for name, facts in main.tables.items()} if main else {},
+            "lines": [line for item in outcomes for line in fence.outcome_lines(item)],
+            "next_actions": [line for item in outcomes for line in fence.outcome_actions(item)],
+        }
+
+
+def request_from(options: dict[str, Any]) -> fence.FenceRequest:
+    """Read what is wanted."""
+    others = [name for name in options["members"] if name != options["target"]]
+    return fence.FenceRequest(
+        target=options["target"],
+        mode=options["mode"],
+        statement=(options["statement"] or "").strip() or None,
+        reason=options["reason"],
+        connect_seconds=options["connect_seconds"],
+        statement_seconds=options["statement_seconds"],
+        drain_seconds=options["drain_seconds"],
+        stop_seconds=options["stop_seconds"],
+        database=options["database"],
+        tables=tuple(options["tables"]),
+        table_seconds=options["table_seconds"],
+        evidence=steps.evidence_from(options["evidence"], others[0] if len(others) == 1 else None),
+    )
+
+
+def gate_of(item: fence.Fenced, request: fence.FenceRequest) -> Gate:
+    """Give the decision that an outcome stands for."""
+    wanted = "stopped or a standby, and proven"
+    if item.proof == "statement":
+        return Gate(f"fence {item.member}", item.observed, wanted, "override", f"operator: {request.reason}")
+    return Gate(f"fence {item.member}", f"{item.proof}: {item.observed}", wanted)
+
+
+def release(call: Call, members: dict[str, Member], states: dict[str, MemberState]) -> dict[str, Any]:
+    """Let applications write again on every primary that was left drained."""
+    options = call.options
+    _, credentials = steps.inputs(options)
+    quiet = [name for name, state in states.items() if state.is_primary and state.read_only]
+    for name in [] if call.check else quiet:
+        with Session(
+            members[name],
+            credentials,
+            connect_seconds=options["connect_seconds"],
+            statement_seconds=options["statement_seconds"],
+        ) as session:
+            fence.release(session)
+    return {
+        "changed": bool(quiet),
+        "fenced": {},
+        "proof": "none",
+        "details": {},
+        "source": quiet[0] if quiet else None,
+        "final_lsn": None,
+        "tables": {},
+        "lines": [f"{name} accepts writes again" for name in quiet] or ["no primary was left drained"],
+        "next_actions": [],
+    }

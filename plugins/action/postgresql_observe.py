@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at every member of a PostgreSQL database from several vantage points."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils import clock
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, observe, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import DatabaseView, Loss, parse_lsn
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "postgresql_observe"
+    MAPS = frozenset({"members"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Look, judge, and refuse where that is the purpose."""
+        options = call.options
+        confirming = options["purpose"] == "confirm"
+        view, room_problem = self._view(options, confirming and options["check_room"])
+        if confirming:
+            steps.refuse_bad_access(view.members)
+        verdict = decide.judge(view, options["target"])
+        request = steps.request_from(options, steps.effective_mode(options["mode"], verdict))
+        lines = decide.facts(view, verdict, request)
+        gates = decide.confirmation_gates(view, verdict, request, room_problem) if confirming else []
+        steps.record(call.run, gates)
+        steps.refuse(gates, f"The {request.mode} to {request.target} is refused", lines)
+        loss = decide.expected_loss(view, verdict, request)
+        answer = self._purpose(options, view, verdict)
+        if call.run and answer:
+            call.run.journal.append("observation", what=options["purpose"], lines=answer["lines"])
+        return {
+            **asdict(verdict),
+            "primaries": list(verdict.primaries),
+            "suspects": list(verdict.suspects),
+            "effective_mode": request.mode,
+            "members": {name: steps.state_as_dict(state) for name, state in view.members.items()},
+            "evidence": [item.as_dict() for item in view.evidence],
+            "lag_bytes": decide.lag_bytes(view, verdict, request.target),
+            "lag_seconds": decide.lag_seconds(view.members[request.target], request.failed_at),
+            "expected_loss": loss.as_dict(),
+            "covered_until": covered_until(view, verdict, request, loss),
+            "gates": [asdict(gate) for gate in gates],
+            "lines": lines,
+            "next_actions": [],
+            **answer,
+        }
+
+    def _view(self, options: dict[str, Any], check_room: bool) -> tuple[DatabaseView, str | None]:
+        members, credentials = steps.inputs(options)
+        limits = {"connect_seconds": options["connect_seconds"], "statement_seconds": options["statement_seconds"]}
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            room = None
+            if check_room:
+                session = Session(members[options["target"]], credentials, **limits)
+                room = beside.submit(observe.room_problem, session)
+            states = observe.look(members, credentials, **limits)
+            evidence = observe.witnesses(
+                members,
+                states,
+                target=options["target"],
+                ask_service_managers=options["ask_service_managers"],
+                seconds=options["connect_seconds"] + 1,
+            )
+            room_problem = room.result() if room else None
+        source = decide.judge(DatabaseView(states), options["target"]).source
+        given = steps.evidence_from(options["evidence"], source)
+        known = observe.remember(states, steps.recall(options["memory"]))
+        steps.memorise(options["memory"], known)
+        return observe.view_of(states, evidence + given, known), room_problem
+
+    def _purpose(self, options: dict[str, Any], view: DatabaseView, verdict: decide.Verdict) -> dict[str, Any]:
+        if options["purpose"] == "watch":
+            lines, actions, protected = decide.replication_lines(view, verdict)
+            return {"lines": lines, "next_actions": actions, "protected": protected}
+        if options["purpose"] == "rejoin":
+            promoted = parse_lsn(options["promoted_lsn"])
+            lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
+            return {"lines": lines, "next_actions": actions}
+        return {}
+
+
+def covered_until(view: DatabaseView, verdict: decide.Verdict, request: decide.Request, loss: Loss) -> str | None:
+    """Give the moment up to which the target holds everything, for later: a fence ends the standby's own knowledge."""
+    target = view.members[request.target]
+    end = request.failed_at if request.failed_at is not None else target.asked_at
+    if not verdict.failed or loss.seconds is None or end is None:
+        return None
+    return clock.stamp(end - loss.seconds)

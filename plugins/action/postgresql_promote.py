@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a PostgreSQL standby the primary, safely and fast."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils import clock
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, observe, promote, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
+    DatabaseView,
+    MemberState,
+    format_lsn,
+)
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+STATED_CONNECT_SECONDS = 0.3
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "postgresql_promote"
+    MAPS = frozenset({"members"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Look once more, decide, promote, prove a write."""
+        options = call.options
+        with self._target_session(options) as session:
+            view = self._view(options, session)
+            steps.refuse_bad_access(view.members)
+            verdict = decide.judge(view, options["target"])
+            request = steps.request_from(options, steps.effective_mode(options["mode"], verdict))
+            lines = decide.facts(view, verdict, request)
+            gates = decide.promotion_gates(view, verdict, request)
+            dry = call.check or options["mode"] == "plan"
+            if dry:
+                # A plan cannot have fenced anything yet: that step has said what it would do.
+                gates = [replace(g, verdict="pass") if g.gate == "fence" else g for g in gates]
+            steps.record(call.run, gates)
+            steps.refuse(gates, f"The promotion of {request.target} is refused", lines)
+            result = {
+                "target": request.target,
+                "expected_loss": decide.expected_loss(view, verdict, request).as_dict(),
+                "lag_bytes": lag_bytes(view, verdict, request),
+                "lag_seconds": decide.lag_seconds(view.members[request.target], request.failed_at),
+                "system_identifier": view.members[request.target].system_identifier,
+                "gates": [asdict(gate) for gate in gates],
+                "lines": lines,
+                "next_actions": [],
+            }
+            return result | self._promote(call, session, view, lines, dry)
+
+    @contextlib.contextmanager
+    def _target_session(self, options: dict[str, Any]) -> Iterator[Session]:
+        members, credentials = steps.inputs(options)
+        session = Session(
+            members[options["target"]],
+            credentials,
+            connect_seconds=options["connect_seconds"],
+            statement_seconds=options["statement_seconds"],
+        )
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _view(self, options: dict[str, Any], session: Session) -> DatabaseView:
+        """Ask the target, and beside it every member that is not proven stopped: one may have come back."""
+        members, credentials = steps.inputs(options)
+        fenced, connect = options["fenced"], options["connect_seconds"]
+        others = [m for name, m in members.items() if name != options["target"] and fenced.get(name) != "stopped"]
+
+        def ask(name: str) -> MemberState:
+            stated = fenced.get(name) == "statement"
+            limit = min(connect, STATED_CONNECT_SECONDS) if stated else connect
+            other = Session(members[name], credentials, connect_seconds=limit, statement_seconds=limit)
+            try:
+                return observe.look_at(other)
+            finally:
+                other.close()
+
+        with ThreadPoolExecutor(max_workers=len(others) + 1) as pool:
+            answers = pool.map(ask, [member.name for member in others])
+            states = {options["target"]: observe.look_at(session)} | {state.name: state for state in answers}
+        for name, member in members.items():
+            stopped = MemberState(name, member.endpoint, reachable=False, why_not="fenced: it is stopped")
+            states.setdefault(name, stopped)
+        return observe.view_of(states, known=observe.remember(states, steps.recall(options["memory"])))
+
+    def _promote(self, call: Call, session: Session, view: DatabaseView, facts: list[str], dry: bool) -> dict[str, Any]:
+        target = view.members[call.options["target"]]
+        before = {
+            "promoted_lsn": format_lsn(target.position),
+            "timeline": {"before": target.timeline, "after": target.timeline},
+        }
+        if dry:
+            foretold = [f"{target.name} would be promoted"] if target.is_standby else []
+            return {**before, "changed": target.is_standby, "write_proven": False, "lines": facts + foretold}
+        run_id = call.run.id if call.run else "no run"
+        if target.is_primary:
+            promote.prove_write(session, run_id)
+            return {**before, "changed": False, "write_proven": True}
+        begin = time.monotonic()
+        promotion = promote.promote(session, seconds=call.options["promote_seconds"])
+        promote.prove_write(session, run_id)
+        seconds, promoted_at = time.monotonic() - begin, clock.utc_now()
+        after = observe.look_at(session)
+        steps.memorise(call.options["memory"], observe.remember({after.name: after}, None))
+        if call.run:
+            call.run.journal.append(
+                "action",
+                what="promote",
+                target=target.name,
+                changed=True,
+                seconds=round(seconds, 4),
+                timeline=after.timeline,
+                system_identifier=after.system_identifier,
+                promoted_at=promoted_at,
+            )
+        outcome = f"{target.name} is primary on timeline {after.timeline}, first commit after {seconds * 1000:.0f} ms"
+        return {
+            "changed": True,
+            "promoted_at": promoted_at,
+            "promotion_seconds": round(seconds, 4),
+            "nudges": promotion.nudges,
+            "write_proven": True,
+            "promoted_lsn": before["promoted_lsn"],
+            "timeline": {"before": target.timeline, "after": after.timeline},
+            "lines": [*facts, outcome],
+        }
+
+
+def lag_bytes(view: DatabaseView, verdict: decide.Verdict, request: decide.Request) -> int | None:
+    """Give how far the target is behind the last position known of the primary."""
+    if request.final_lsn is not None:
+        return max(0, request.final_lsn - (view.members[request.target].position or 0))
+    return decide.lag_bytes(view, verdict, request.target)

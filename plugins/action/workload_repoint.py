@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Point an environment variable of many workloads to a new value, concurrently and under a lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "workload_repoint"
+    MAPS = frozenset({"clusters"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Observe, plan, patch what differs."""
+        with opened(call.options, check=call.check) as (fleet, targets):
+            result = repoint(fleet, targets, call.options["variable"], call.options["value"])
+        if not call.diff:
+            del result["diff"]
+        if call.run and not call.check:
+            target = f"{result['variable']}={result['value']}"
+            call.run.journal.append(
+                "action", what="repoint", target=target, changed=result["changed"], lines=result["lines"]
+            )
+        return result

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scale many workloads, remember their former sizes, wait until their pods are gone or ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "workload_scale"
+    MAPS = frozenset({"clusters"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Observe, plan, patch what differs, watch."""
+        wanted = size(call.options["replicas"])
+        with opened(call.options, check=call.check) as (fleet, targets):
+            result = scale(fleet, targets, wanted, getattr(call, "progress", None))
+        if not call.diff:
+            del result["diff"]
+        if call.run and not call.check:
+            target = f"{result['total']} workloads"
+            call.run.journal.append(
+                "action", what="scale", target=target, changed=result["changed"], lines=result["lines"]
+            )
+        return result
+
+
+def size(text: str) -> int | None:
+    """Read the size wanted; None stands for the remembered one."""
+    if text == "remembered":
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise BadInput(
+        f"replicas: got {text!r}",
+        wanted="a whole number, or the word remembered",
+        next_action="correct the value and run again; nothing was touched",
+    )

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that talks to PostgreSQL."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """See the modules that extend it."""
+
+    DOCUMENTATION = r"""
+options:
+  target:
+    description: The member that is, or is to become, the primary.
+    type: str
+    required: true
+  members:
+    description: A mapping of a member's name (its region) to how it is reached, as in the platform description.
+    type: dict
+    required: true
+    suboptions:
+      host:
+        description: The name of the server. Its certificate is held against it.
+        type: str
+        required: true
+      address:
+        description: The address by which the controller reaches it, if that is another one.
+        type: str
+      port:
+        description: TCP port.
+        type: int
+        default: 5432
+      sslmode:
+        description: As in libpq.
+        type: str
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+        default: verify-full
+      sslrootcert:
+        description: File with the certificate authority.
+        type: path
+      fence:
+        description: The channel through which the member's server can be stopped for good.
+        type: dict
+        suboptions:
+          method:
+            description: V(systemd) runs C(systemctl) on the host through the system's C(ssh). V(none) has no channel.
+            type: str
+            choices: [systemd, none]
+            default: systemd
+          host:
+            description: Host or address of the SSH server.
+            type: str
+          port:
+            description: Its port.
+            type: int
+            default: 22
+          user:
+            description: Account that may stop and mask the unit.
+            type: str
+          identity_file:
+            description: Private key.
+            type: path
+          known_hosts_file:
+            description: File with the host's key. A host that is not in it is refused.
+            type: path
+          unit:
+            description: Name of the unit.
+            type: str
+            default: postgresql
+          sudo:
+            description: Whether C(systemctl) is called through C(sudo -n).
+            type: bool
+            default: true
+  credentials:
+    description: The account that asks. A superuser, for it fences and promotes.
+    type: dict
+    required: true
+    suboptions:
+      user:
+        description: Name of the account.
+        type: str
+        required: true
+      password:
+        description: Its password. Left out, libpq looks into the password file.
+        type: str
+  connect_seconds:
+    description: Deadline of a connection. A frozen or cut-off server costs exactly this.
+    type: float
+    default: 1.5
+  statement_seconds:
+    description: Deadline of a statement.
+    type: float
+    default: 1.5
+"""
+
+    TARGET = r"""
+options:
+  mode:
+    description:
+      - V(failover) is for a primary that is lost, V(switchover) for one that is alive.
+      - V(plan) decides as the mode that fits what is found, and changes nothing.
+    type: str
+    choices: [plan, switchover, failover]
+    default: failover
+"""
+
+    LOSS = r"""
+options:
+  rpo_seconds:
+    description: Longest acceptable span of lost writes. Without it the expected loss is shown and not judged.
+    type: float
+  allow_data_loss:
+    description: Accept an expected loss beyond O(rpo_seconds), for this call only. Needs O(reason).
+    type: bool
+    default: false
+  reason:
+    description: Why an override was chosen. It is journalled.
+    type: str
+  detected_at:
+    description: >-
+      UTC stamp (RFC 3339) at which the failure was detected. The age of the newest change that the standby holds is taken to that
+      moment; without it, to now, so that the bound grows while people decide.
+    type: str
+  memory:
+    description:
+      - File in which the primary is remembered as it was last seen (system identifier, timeline, position, time), written
+        whenever a primary answers.
+      - It serves to refuse a standby of another lineage and to bound the loss when no primary can be asked any more. It never makes
+        anything possible that would be refused without it, except by a smaller bound.
+    type: path
+"""
+
+    EVIDENCE = r"""
+options:
+  evidence:
+    description: What other vantage points saw of the old primary.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      vantage:
+        description: Who looked, for example V(kubernetes us-west-2).
+        type: str
+        required: true
+      member:
+        description: The member it is about. Left out, the old primary.
+        type: str
+      observed:
+        description: What was seen, in words.
+        type: str
+        required: true
+      alive:
+        description: Whether that shows life. Left out, it shows nothing either way.
+        type: bool
+      system_identifier:
+        description: The system identifier that was seen there, if any.
+        type: str
+      fenced:
+        description: Whether it shows the member stopped so that it stays stopped.
+        type: bool
+        default: false
+"""

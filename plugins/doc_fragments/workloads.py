@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that works on Kubernetes workloads."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """See the modules that extend it."""
+
+    DOCUMENTATION = r"""
+options:
+  clusters:
+    description:
+      - The clusters that O(workloads) name. A mapping of a name to the way there.
+      - Clusters that no workload names are not contacted.
+    type: dict
+    required: true
+    suboptions:
+      kubeconfig:
+        description:
+          - Path of a kubeconfig. Without one, what E(KUBECONFIG) names, or C(~/.kube/config).
+          - Tokens, token files, client certificates and exec credential programs work; C(proxy-url) does not.
+          - A server certificate is only left unchecked where the kubeconfig itself says C(insecure-skip-tls-verify).
+        type: path
+      context:
+        description: Its context. Without one, the current context of the kubeconfig.
+        type: str
+      region:
+        description: The region of the cluster. Not used here; the entries of a platform description fit as they are.
+        type: str
+  workloads:
+    description: The workloads, of any number of clusters and namespaces.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      cluster:
+        description: The cluster, one of O(clusters).
+        type: str
+        required: true
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+      kind:
+        description: Its kind.
+        type: str
+        choices: [Deployment, StatefulSet]
+        default: Deployment
+      container:
+        description:
+          - The container that has the variable.
+          - Without one, every container that has it is meant, init containers too, because a workload that points to two
+            places is never what one wants.
+          - Modules that treat a workload as a whole do not use it; the same list serves them all.
+        type: str
+  request_timeout_seconds:
+    description: How long one call to an API server may take. A connection has at most 2 seconds of it.
+    type: float
+    default: 10
+  concurrency:
+    description:
+      - Most connections to one cluster at a time. Fewer are used for few workloads, since each costs a handshake.
+    type: int
+    default: 16
+"""
+
+    UNREACHABLE = r"""
+options:
+  unreachable:
+    description:
+      - What to do if a cluster does not answer. V(refuse) fails before anything is touched anywhere.
+      - V(skip) leaves that cluster out and names it in the result. It is for a region that is known to be lost, and never
+        applies if no cluster at all answers.
+    type: str
+    choices: [refuse, skip]
+    default: refuse
+"""

@@ -1,0 +1,494 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The canary: a client of its own process that writes numbered rows through the application's edge.
+
+It is started by the `canary` action, outlives the controller, and leaves one fixed-width line per attempt in
+`<folder>/writes.log`. What those lines mean is decided by `canary_analysis`, never here.
+
+Standard library only, and little of it: an own HTTP/1.1 exchange instead of http.client keeps the start below
+100 ms and the process below 20 MiB, and tells what http.client hides: whether the request was sent at all.
+
+Stamps: wall clock and monotonic clock are read together once, when the process starts; every stamp is that wall
+time plus the monotonic time passed since. A step of the wall clock therefore cannot stretch or shrink an outage;
+it only leaves all stamps of this process shifted alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import queue
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False  # typing and dataclasses would be half of the start-up
+if TYPE_CHECKING:
+    from typing import Any
+
+LINE = b"%012d %016d %016d %-8.8s\n"
+LINE_BYTES = 56
+# What fills up a line that a kill cut off.
+TORN = b"~"
+SECOND = b"%010d %06d %06d %06d %016d %016d %016d\n"
+SECOND_BYTES = 83
+ROTATE_BYTES = 16 * 1024 * 1024
+ACKNOWLEDGED = (b"200", b"201", b"204")
+# A request that was sent and not answered may or may not have been committed.
+UNKNOWN = (b"timeout", b"reset", b"409", b"502", b"504")
+# Numbers left out after a restart: a killed canary may have sent more than it could still write down.
+RESTART_SKIP = 1000
+MAX_WORKERS = 64
+IDLE_SECONDS = 2.0
+STALL_SECONDS = 0.25
+
+
+class Clock:
+    """UTC microseconds from one anchor (see the module's text)."""
+
+    def __init__(self) -> None:
+        self._wall = time.time_ns()
+        self._monotonic = time.monotonic_ns()
+
+    def now(self) -> int:
+        """Give the present moment."""
+        return (self._wall + time.monotonic_ns() - self._monotonic) // 1000
+
+
+class Settings:
+    """What the process was told, read once."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.tls, self.host, self.port, base = parse_url(options.url)
+        self.url: str = options.url
+        self.service: str = options.service
+        self.path: str = base + (options.path or f"/v1/{options.service}/rows")
+        self.folder: str = os.path.abspath(options.folder)
+        self.prefix: str = options.run_prefix
+        self.interval: float = options.interval
+        self.timeout: float = options.timeout
+        if not 0.001 <= self.interval <= 3600 or not 0.01 <= self.timeout <= 30:
+            raise ValueError("the interval must lie between 0.001 and 3600 seconds, the timeout between 0.01 and 30")
+        # Enough that the pace holds while every write hangs until its time-out.
+        enough = int(options.timeout / options.interval) + 2
+        self.workers: int = max(1, min(options.workers or enough, MAX_WORKERS))
+        self.max_seconds: float | None = None if options.forever else options.max_seconds
+        self.rotate_bytes: int = options.rotate_bytes if options.forever else 0
+        self.ca_file: str | None = options.ca_file
+
+
+def parse_url(url: str) -> tuple[bool, str, int, str]:
+    """Scheme, host, port and path; a user in the URL is refused, because arguments can be read by everyone."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("http", "https"):
+        raise ValueError("the url must start with http:// or https://")
+    authority, _slash, path = rest.partition("/")
+    if "@" in authority:
+        raise ValueError("the url must not hold a user or password; use RECOVERY_CANARY_AUTHORIZATION")
+    default = 443 if scheme == "https" else 80
+    if authority.startswith("["):
+        host, _bracket, port = authority[1:].partition("]")
+        port = port.lstrip(":")
+    else:
+        host, _colon, port = authority.partition(":")
+    if not host or (port and not port.isdigit()):
+        raise ValueError("the url needs a host and, if any, a numeric port")
+    path = path.rstrip("/")
+    return scheme == "https", host, int(port or default), f"/{path}" if path else ""
+
+
+class Log:
+    """`writes.log`: one whole line per write(2), in the order of the answers; bounded by rotation if asked to be."""
+
+    def __init__(self, folder: str, clock: Clock, rotate_bytes: int) -> None:
+        self._path = os.path.join(folder, "writes.log")
+        self._seconds = os.path.join(folder, "seconds.log")
+        self._clock = clock
+        self._rotate = rotate_bytes
+        self._lock = threading.Lock()
+        self._second = 0
+        self._tally = [0, 0, 0, 0, 0, 0]
+        self._open()
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._size = os.fstat(self._fd).st_size
+        torn = self._size % LINE_BYTES
+        if torn:  # keep every line at a multiple of its width, so that readers can seek by time
+            os.write(self._fd, TORN * (LINE_BYTES - torn - 1) + b"\n")
+            self._size += LINE_BYTES - torn
+
+    def append(self, number: int, sent: int, status: bytes, answered: int | None = None) -> None:
+        """Write one line; it is stamped with the present moment unless the canary speaks of itself."""
+        with self._lock:
+            # Stamped under the lock: the lines of all threads then stand in the order of their answers.
+            at = self._clock.now() if answered is None else answered
+            self._size += os.write(self._fd, LINE % (number, sent, at, status))
+            if self._rotate:
+                if number:
+                    self._count(sent, at, status)
+                if self._size >= self._rotate:
+                    self._turn()
+
+    def _turn(self) -> None:
+        os.close(self._fd)
+        os.replace(self._path, self._path + ".1")
+        self._open()
+
+    def _count(self, sent: int, at: int, status: bytes) -> None:
+        second = at // 1_000_000
+        if second != self._second:
+            self._flush()
+            self._second, self._tally = second, [0, 0, 0, 0, 0, 0]
+        tally = self._tally
+        if status in ACKNOWLEDGED:
+            tally[0] += 1
+            tally[3] = tally[3] or at
+            tally[4] = at
+        else:
+            tally[2 if status in UNKNOWN else 1] += 1
+            tally[5] = min(tally[5] or sent, sent)
+
+    def _flush(self) -> None:
+        if not self._second:
+            return
+        fd = os.open(self._seconds, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, SECOND % (self._second, *self._tally))
+            full = os.fstat(fd).st_size >= self._rotate
+        finally:
+            os.close(fd)
+        if full:
+            os.replace(self._seconds, self._seconds + ".1")
+
+
+class Connection:
+    """One keep-alive connection; `write` returns the status to be logged and never raises."""
+
+    def __init__(self, settings: Settings, authorization: str | None) -> None:
+        self._settings = settings
+        self._socket: Any = None
+        self._used = 0.0
+        self._head = (
+            f"POST {settings.path} HTTP/1.1\r\nHost: {settings.host}:{settings.port}\r\n"
+            "Content-Type: application/json\r\nUser-Agent: platform-recovery-canary\r\n"
+            + (f"Authorization: {authorization}\r\n" if authorization else "")
+        ).encode()
+
+    def write(self, key: str, value: str) -> bytes:
+        """Write one row within the time-out."""
+        deadline = time.monotonic() + self._settings.timeout
+        body = json.dumps({"key": key, "value": value}).encode()
+        try:
+            self._connect(deadline)
+        except ConnectionRefusedError:
+            return b"refused"
+        except (OSError, ValueError):
+            self.close()
+            return b"noconn"
+        try:
+            self._socket.sendall(self._head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            status, keep = self._answer(deadline)
+        except TimeoutError:
+            self.close()
+            return b"timeout"
+        except (OSError, ValueError):
+            self.close()
+            return b"reset"
+        self._used = time.monotonic()
+        if not keep:
+            self.close()
+        return status
+
+    def _connect(self, deadline: float) -> None:
+        if self._socket is not None:
+            # What the peer has closed, or may be about to close for idleness, would look like a lost write.
+            idle = time.monotonic() - self._used > IDLE_SECONDS
+            if idle or select.select([self._socket], [], [], 0)[0]:
+                self.close()
+        if self._socket is None:
+            settings = self._settings
+            sock = socket.create_connection((settings.host, settings.port), deadline - time.monotonic())
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if settings.tls:
+                import ssl  # 10 MiB that a plain edge need not pay for
+
+                context = ssl.create_default_context(cafile=settings.ca_file)
+                sock = context.wrap_socket(sock, server_hostname=settings.host)
+            self._socket = sock
+        self._limit(deadline)
+
+    def _limit(self, deadline: float) -> None:
+        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+
+    def _answer(self, deadline: float) -> tuple[bytes, bool]:
+        """Read one whole answer; returns its status and whether the connection may be used again."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._receive(deadline)
+        head, _end, body = data.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        status = lines[0].split(b" ")[1][:3]
+        if not status.isdigit():
+            raise ValueError("not an HTTP answer")
+        headers = {
+            name.strip().lower(): value.strip().lower()
+            for name, _colon, value in (line.partition(b":") for line in lines[1:])
+        }
+        keep = lines[0].startswith(b"HTTP/1.1") and headers.get(b"connection") != b"close"
+        # The status line came after the commit: a body that stays out must not turn it into a lost write.
+        try:
+            if b"content-length" in headers:
+                missing = int(headers[b"content-length"]) - len(body)
+                while missing > 0:
+                    missing -= len(self._receive(deadline))
+            elif headers.get(b"transfer-encoding") == b"chunked":
+                while not body.endswith(b"0\r\n\r\n"):
+                    body = body[-8:] + self._receive(deadline)
+            elif status != b"204":
+                keep = False
+        except (OSError, ValueError):
+            keep = False
+        return status, keep
+
+    def _receive(self, deadline: float) -> bytes:
+        self._limit(deadline)
+        data: bytes = self._socket.recv(65536)
+        if not data:
+            raise ConnectionResetError("closed by the peer")
+        return data
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
+
+class Canary:
+    """Starts one write each interval; a write that hangs keeps only its own thread busy."""
+
+    def __init__(self, settings: Settings, first: int, authorization: str | None) -> None:
+        self._settings = settings
+        self._authorization = authorization
+        self._clock = Clock()
+        self._log = Log(settings.folder, self._clock, settings.rotate_bytes)
+        self._work: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open = 0
+        self._threads: list[threading.Thread] = []
+        self._number = first
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Write until told to stop, then wait for the answers under way."""
+        settings = self._settings
+        stop_file = os.path.join(settings.folder, "stop")
+        started = due = looked = time.monotonic()
+        at = self._clock.now()
+        self._log.append(0, at, b"start", at)
+        while not self.stop.is_set():
+            now = time.monotonic()
+            if now >= due:
+                if now - due > STALL_SECONDS:
+                    # This process itself was kept from running: whoever reads the log must know.
+                    at = self._clock.now()
+                    self._log.append(0, at - int((now - due) * 1e6), b"stall", at)
+                self._launch()
+                due = max(due + settings.interval, now)
+            if now - looked > 0.1:
+                looked = now
+                over = settings.max_seconds is not None and now - started > settings.max_seconds
+                if over or os.path.exists(stop_file) or not os.path.isdir(settings.folder):
+                    break
+            self.stop.wait(min(0.1, max(0.0, due - time.monotonic())))
+        for _thread in self._threads:
+            self._work.put(None)
+        deadline = time.monotonic() + settings.timeout + 0.5
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _launch(self) -> None:
+        with self._lock:
+            if self._open >= self._settings.workers:
+                return
+            self._open += 1
+            grow = self._open > len(self._threads)
+        if grow:
+            thread = threading.Thread(target=self._serve, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._number += 1
+        self._work.put(self._number)
+
+    def _serve(self) -> None:
+        connection = Connection(self._settings, self._authorization)
+        while (number := self._work.get()) is not None:
+            sent = self._clock.now()
+            status = connection.write(f"{self._settings.prefix}-{number}", str(sent))
+            self._log.append(number, sent, status)
+            with self._lock:
+                self._open -= 1
+
+
+def last_number(folder: str) -> int:
+    """The highest number in the last lines of the log, 0 in a new folder."""
+    last = 0
+    for name in ("writes.log.1", "writes.log"):
+        try:
+            with open(os.path.join(folder, name), "rb") as log:
+                size = log.seek(0, os.SEEK_END) // LINE_BYTES * LINE_BYTES
+                log.seek(max(0, size - 4 * MAX_WORKERS * LINE_BYTES))
+                for line in log:
+                    field = line[:12]
+                    if field.isdigit():
+                        last = max(last, int(field))
+        except FileNotFoundError:
+            continue
+    return last
+
+
+def read_state(folder: str) -> dict[str, Any]:
+    """What the folder's canary wrote about itself (`canary.json`); empty where none ever ran."""
+    try:
+        with open(os.path.join(folder, "canary.json"), encoding="utf-8") as file:
+            state = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def take_lock(folder: str) -> int | None:
+    """The descriptor that makes this process the folder's only canary, or None if another one runs."""
+    fd = os.open(os.path.join(folder, "canary.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def is_running(folder: str) -> bool:
+    """Whether a canary holds the folder now (no process id is trusted for this)."""
+    try:
+        fd = os.open(os.path.join(folder, "canary.lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def write_state(settings: Settings) -> None:
+    """Leave word of this canary beside its log."""
+    state = {
+        "pid": os.getpid(),
+        "prefix": settings.prefix,
+        "url": settings.url,
+        "service": settings.service,
+        "path": settings.path,
+        "interval": settings.interval,
+        "timeout": settings.timeout,
+        "max_seconds": settings.max_seconds,
+    }
+    path = os.path.join(settings.folder, "canary.json")
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        json.dump(state, file)
+    os.replace(path + ".new", path)
+
+
+def detach() -> bool:
+    """Leave the caller's session and process tree; False in the process that has to go."""
+    if os.fork():
+        return False
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    return True
+
+
+def parse(argv: list[str]) -> tuple[Settings, bool]:
+    """Read the arguments; the second value says whether to stay in the foreground."""
+    parser = argparse.ArgumentParser(prog="canary_client", description="Write numbered rows through an edge.")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--path", help="default: /v1/<service>/rows")
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--run-prefix", default="canary", help="first part of every key")
+    parser.add_argument("--interval", type=float, default=0.02)
+    parser.add_argument("--timeout", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, help="most writes under way at once; default: timeout / interval")
+    parser.add_argument("--max-seconds", type=float, default=4 * 3600.0)
+    parser.add_argument("--forever", action="store_true", help="no end; the logs are rotated")
+    parser.add_argument("--rotate-bytes", type=int, default=ROTATE_BYTES)
+    parser.add_argument("--ca-file")
+    parser.add_argument("--foreground", action="store_true")
+    options = parser.parse_args(argv)
+    try:
+        return Settings(options), bool(options.foreground)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def main(argv: list[str]) -> int:
+    """Run as a program."""
+    settings, foreground = parse(argv)
+    os.makedirs(settings.folder, mode=0o700, exist_ok=True)
+    authorization = os.environ.pop("RECOVERY_CANARY_AUTHORIZATION", None)
+    report, answer = os.pipe()
+    if not foreground and not detach():
+        # The process that was started waits until the canary stands, says so, and is gone.
+        os.close(answer)
+        with os.fdopen(report) as pipe:
+            said = pipe.read()
+        sys.stdout.write(said)
+        return 0 if said else 1
+    os.close(report)
+    lock = take_lock(settings.folder)
+    if lock is None:
+        say(answer, {**read_state(settings.folder), "attached": True}, foreground)
+        return 0
+    known = last_number(settings.folder)
+    if known:  # one folder, one row of numbers: the log holds numbers only
+        settings.prefix = read_state(settings.folder).get("prefix", settings.prefix)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(settings.folder, "stop"))
+    write_state(settings)
+    threading.stack_size(256 * 1024)
+    canary = Canary(settings, known + RESTART_SKIP if known else 0, authorization)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: canary.stop.set())
+    signal.signal(signal.SIGINT, lambda _signal, _frame: canary.stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    say(answer, {**read_state(settings.folder), "attached": False}, foreground)
+    canary.run()
+    return 0
+
+
+def say(answer: int, state: dict[str, Any], foreground: bool) -> None:
+    """Tell the process that started this one, and let it go."""
+    with os.fdopen(answer, "w") as pipe:
+        json.dump(state, pipe)
+    if not foreground:  # the caller reads our output to its end: give all of it back
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,334 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clusters and workloads of one task: find them all before anything is touched, and change them under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ..errors import BadInput, PreconditionFailed, RecoveryError, StepFailed
+from ..schema import closest
+from .bulk import grouped, run_all
+from .client import METADATA, METADATA_LIST, ApiError, Client
+from .kubeconfig import load
+from .transport import Deadline
+from .workloads import KINDS, Target, Workload, collection, parse
+
+P = TypeVar("P")
+
+# Somebody else's change in between costs one more look each time. Status updates of a running rollout count too.
+CONFLICT_ATTEMPTS = 8
+
+Place = tuple[str, str, str]
+"""Cluster, namespace, kind: what one LIST and one WATCH cover."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a task treats its clusters."""
+
+    timeout_seconds: float
+    concurrency: int = 16
+    request_seconds: float = 10.0
+    skip_unreachable: bool = False
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All targets as they were read at once. `versions` are where a watch can start."""
+
+    workloads: Mapping[Target, Workload]
+    versions: Mapping[Place, str]
+    unreachable: Mapping[str, ApiError]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one target: its plan, whether it was patched, and the generation that resulted."""
+
+    plan: Any
+    changed: bool
+    generation: int
+
+
+@dataclass
+class Fleet:
+    """Clients of all clusters of a task."""
+
+    clients: Mapping[str, Client]
+    settings: Settings
+    deadline: Deadline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deadline = Deadline.after(self.settings.timeout_seconds)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self.clients.values():
+            client.close()
+
+    def observe(self, targets: Sequence[Target]) -> Observation:
+        """Read all targets: one LIST for each cluster, namespace and kind.
+
+        Raises PreconditionFailed for a cluster that does not answer, BadInput for a workload that does not exist.
+        """
+        seen = self.look(targets)
+        if seen.unreachable and not self.settings.skip_unreachable:
+            raise refuse_unreachable(seen.unreachable)
+        if not seen.workloads:
+            raise refuse_unreachable(seen.unreachable)
+        return seen
+
+    def look(self, targets: Sequence[Target]) -> Observation:
+        """Read as `observe` does, but give a cluster that does not answer as data."""
+        wanted: dict[Place, dict[str, Target]] = {}
+        for target in targets:
+            wanted.setdefault((target.cluster, target.namespace, target.kind), {})[target.name] = target
+        groups = grouped(wanted, lambda place: place[0])
+
+        def read(place: Place) -> tuple[list[Workload], list[str], str]:
+            return self._list(place, wanted[place])
+
+        answers = run_all(groups, read, concurrency=self.settings.concurrency)
+        workloads: dict[Target, Workload] = {}
+        versions: dict[Place, str] = {}
+        unreachable: dict[str, ApiError] = {}
+        absent: list[tuple[Target, list[str]]] = []
+        for place, answer in answers.items():
+            if isinstance(answer, ApiError):
+                if answer.reason != "unreachable":
+                    raise PreconditionFailed(answer.what, observed=answer.text, next_action=answer.next_action)
+                unreachable[place[0]] = answer
+                continue
+            found, names, versions[place] = answer
+            by_name = {workload.name: workload for workload in found}
+            for name, target in wanted[place].items():
+                if name in by_name:
+                    workloads[target] = by_name[name]
+                else:
+                    absent.append((target, names))
+        if absent:
+            raise self._unknown(absent)
+        ordered = {target: workloads[target] for target in targets if target in workloads}
+        return Observation(ordered, versions, unreachable)
+
+    def write(
+        self,
+        observation: Observation,
+        plan: Callable[[Target, Workload], P],
+        patch: Callable[[P], Any],
+        content_type: str,
+        doing: str,
+    ) -> dict[Target, Written]:
+        """Plan every target, then patch those that need it, all at once; nothing is patched if one plan is refused.
+
+        A conflict means that somebody changed the object: it is read and planned again, a few times.
+        Raises StepFailed that names each target which could not be patched; the others are done.
+        """
+        plans = {target: plan(target, workload) for target, workload in observation.workloads.items()}
+        done = {
+            target: Written(planned, patch(planned) is not None, observation.workloads[target].generation)
+            for target, planned in plans.items()
+        }
+        groups = grouped((key for key, entry in done.items() if entry.changed), lambda target: target.cluster)
+        if self.settings.check or not groups:
+            return done
+
+        def apply(target: Target) -> Written:
+            return self._patch(target, plans[target], plan, patch, content_type, doing)
+
+        answers = run_all(groups, apply, concurrency=self.settings.concurrency)
+        failed = {target: answer for target, answer in answers.items() if isinstance(answer, ApiError)}
+        done.update({target: answer for target, answer in answers.items() if isinstance(answer, Written)})
+        if failed:
+            raise refuse_partial(failed, done, doing)
+        return done
+
+    def _patch(
+        self,
+        target: Target,
+        planned: P,
+        plan: Callable[[Target, Workload], P],
+        patch: Callable[[P], Any],
+        content_type: str,
+        doing: str,
+    ) -> Written:
+        client = self.clients[target.cluster]
+        what = f"{doing} {target.namespace}/{target.name}"
+        uncertain = False
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            body = patch(planned)
+            try:
+                answer = client.request(
+                    "PATCH",
+                    target.path,
+                    deadline=self.deadline,
+                    doing=what,
+                    body=body,
+                    content_type=content_type,
+                    accept=METADATA,
+                )
+                return Written(planned, True, int(answer["metadata"].get("generation", 0)))
+            except ApiError as error:
+                if error.reason != "conflict" or attempt == CONFLICT_ATTEMPTS:
+                    raise
+                uncertain = uncertain or error.retried
+            item = client.request("GET", target.path, deadline=self.deadline, doing=what)
+            workload = parse(target.kind, item)
+            try:
+                before, planned = planned, plan(target, workload)
+            except RecoveryError as error:
+                # What was plannable a moment ago is not any more: this target's failure, not that of the others.
+                raise ApiError("invalid", error.what, cluster=target.cluster, doing=what) from None
+            if patch(planned) is None:
+                # Either somebody else did the same, or an earlier try of ours got through without an answer.
+                return Written(before if uncertain else planned, uncertain, workload.generation)
+        raise AssertionError("unreachable code: the last attempt returns or raises")
+
+    def _list(self, place: Place, wanted: Mapping[str, Target]) -> tuple[list[Workload], list[str], str]:
+        cluster, namespace, kind = place
+        names: list[str] = []
+
+        def keep(item: dict[str, Any]) -> Workload | None:
+            names.append(item["metadata"]["name"])
+            return parse(kind, item) if item["metadata"]["name"] in wanted else None
+
+        found, version = self.clients[cluster].list(
+            collection(namespace, kind),
+            keep,
+            deadline=self.deadline,
+            doing=f"list the {KINDS[kind]} of namespace {namespace}",
+        )
+        return found, names, version
+
+    def _unknown(self, absent: Sequence[tuple[Target, list[str]]]) -> BadInput:
+        texts, nearest = [], None
+        for target, names in absent[:5]:
+            near = closest(target.name, names)
+            nearest = nearest or near
+            seen = f"did you mean {near!r}?" if near else self._nothing_near(target, names)
+            texts.append(f"{target.kind} {target.namespace}/{target.name} in cluster {target.cluster} ({seen})")
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        return BadInput(
+            f"There is no {'; no '.join(texts)}{more}",
+            wanted="workloads that exist",
+            next_action="correct the name in the platform description and run again; nothing was touched",
+            unknown=[target.key for target, _ in absent],
+            nearest=nearest,
+        )
+
+    def _nothing_near(self, target: Target, names: list[str]) -> str:
+        if names:
+            return f"the namespace holds {', '.join(sorted(names)[:5])}{' …' if len(names) > 5 else ''}"
+        try:
+            spaces, _ = self.clients[target.cluster].list(
+                "/api/v1/namespaces",
+                lambda item: str(item["metadata"]["name"]),
+                deadline=self.deadline,
+                doing="list the namespaces",
+                accept=METADATA_LIST,
+            )
+        except ApiError:
+            return f"the namespace holds no {target.kind}"
+        if target.namespace in spaces:
+            return f"the namespace holds no {target.kind}"
+        near = closest(target.namespace, spaces)
+        return "the namespace does not exist" + (f"; did you mean {near!r}?" if near else "")
+
+
+def build(
+    clusters: Mapping[str, Mapping[str, Any]], workloads: Sequence[Mapping[str, Any]], settings: Settings
+) -> tuple[Fleet, list[Target]]:
+    """Turn a task's options into clients and targets. Only clusters that a workload names are opened."""
+    targets = [
+        Target(
+            cluster=entry["cluster"],
+            namespace=entry["namespace"],
+            kind=entry["kind"],
+            name=entry["name"],
+            container=entry.get("container"),
+        )
+        for entry in workloads
+    ]
+    if not targets:
+        raise BadInput("No workload is named", next_action="name at least one workload")
+    for target in targets:
+        if target.cluster not in clusters:
+            near = closest(target.cluster, clusters)
+            raise BadInput(
+                f"Workload {target.namespace}/{target.name} is in cluster {target.cluster!r}, which is not described",
+                wanted=f"one of {', '.join(sorted(clusters)) or 'none: no cluster is described'}",
+                next_action=f"use {near!r}" if near else "describe the cluster",
+            )
+    unique: dict[str, Target] = {}
+    for target in targets:
+        if unique.setdefault(target.key, target) != target:
+            raise BadInput(
+                f"Workload {target.key} is named twice, with different containers",
+                next_action="name it once; without a container all that have the variable are meant",
+            )
+    names = dict.fromkeys(target.cluster for target in targets)
+    clients = {
+        name: Client(
+            name,
+            load(clusters[name].get("kubeconfig"), clusters[name].get("context")),
+            request_seconds=settings.request_seconds,
+        )
+        for name in names
+    }
+    return Fleet(clients, settings), list(unique.values())
+
+
+@contextmanager
+def opened(options: Mapping[str, Any], *, check: bool) -> Iterator[tuple[Fleet, list[Target]]]:
+    """Open the clusters of a task's options, and close them in the end."""
+    settings = Settings(
+        timeout_seconds=options["timeout_seconds"],
+        concurrency=options.get("concurrency") or Settings.concurrency,
+        request_seconds=options["request_timeout_seconds"],
+        skip_unreachable=options.get("unreachable") == "skip",
+        check=check,
+    )
+    fleet, targets = build(options["clusters"], options["workloads"], settings)
+    try:
+        yield fleet, targets
+    finally:
+        fleet.close()
+
+
+def refuse_unreachable(unreachable: Mapping[str, ApiError]) -> PreconditionFailed:
+    """Make the error of clusters that do not answer."""
+    return PreconditionFailed(
+        f"Nothing was touched: {'; '.join(f'cluster {name} is unreachable' for name in unreachable)}",
+        observed="; ".join(error.text for error in unreachable.values()),
+        wanted="an answer from every cluster that is named",
+        next_action="bring the cluster back, or leave it out if its region is lost (unreachable: skip)",
+        unreachable={name: error.text for name, error in unreachable.items()},
+    )
+
+
+def refuse_partial(failed: Mapping[Target, ApiError], done: Mapping[Target, Written], doing: str) -> RecoveryError:
+    """Make the error of a bulk write that did not succeed everywhere."""
+    written = [target for target, entry in done.items() if entry.changed and target not in failed]
+    shown = [f"{target.key}: {error.text}" for target, error in list(failed.items())[:10]]
+    if len(failed) > len(shown):
+        shown.append(f"and {len(failed) - len(shown)} more")
+    contested = all(error.reason == "conflict" for error in failed.values())
+    kind = PreconditionFailed if contested else StepFailed
+    action = "run it again; what is done already is left alone"
+    if contested:
+        action = "find out who keeps changing these workloads (an operator, GitOps), stop it, and run again"
+    return kind(
+        f"Could not {doing} {len(failed)} of {len(done)} workloads"
+        + (f": somebody else changed them {CONFLICT_ATTEMPTS} times in between" if contested else ""),
+        observed="; ".join(shown),
+        next_action=action,
+        changed=bool(written),
+        failed_workloads={target.key: error.text for target, error in failed.items()},
+        patched_workloads=[target.key for target in written],
+    )

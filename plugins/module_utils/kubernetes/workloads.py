@@ -1,0 +1,389 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deployments and StatefulSets as values: what is, what is wanted, and the patch between them. Nothing here talks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import BadInput, PreconditionFailed
+from ..schema import closest
+from .client import brief
+
+KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+REMEMBERED = "platform.recovery/replicas"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A workload that somebody named."""
+
+    cluster: str
+    namespace: str
+    kind: str
+    name: str
+    container: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Give the name under which results show it."""
+        kind = "" if self.kind == "Deployment" else f"{self.kind.lower()}/"
+        return f"{self.cluster}/{self.namespace}/{kind}{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Give its path in the API."""
+        return f"{collection(self.namespace, self.kind)}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable of a container. `source` names where its value comes from if it is not written here."""
+
+    name: str
+    value: str = field(repr=False)
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a pod template, and where it stands in it."""
+
+    name: str
+    pointer: str
+    variables: tuple[Variable, ...]
+    imported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A label selector."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    expressions: tuple[tuple[str, str, frozenset[str]], ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether labels are selected. An empty selector selects nothing: it would mean everything."""
+        if not self.labels and not self.expressions:
+            return False
+        return all(labels.get(key) == value for key, value in self.labels) and all(
+            holds(operator, labels.get(key), values) for key, operator, values in self.expressions
+        )
+
+    def query(self) -> str:
+        """Write the selector as the API's labelSelector parameter."""
+        parts = [f"{key}={value}" for key, value in self.labels]
+        for key, operator, values in self.expressions:
+            names = f"({','.join(sorted(values))})"
+            words = {"In": f"{key} in {names}", "NotIn": f"{key} notin {names}", "Exists": key}
+            parts.append(words.get(operator, f"!{key}"))
+        return ",".join(parts)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a workload's controller reported."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    current_revision: str = ""
+    update_revision: str = ""
+    unready_since: str | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or StatefulSet as it was read."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    generation: int
+    replicas: int
+    remembered: str | None
+    containers: tuple[Container, ...]
+    selector: Selector
+    status: Status
+    held: str | None = None
+
+    def complete(self) -> bool:
+        """Say whether every pod is of the newest template and available, and no older one is left."""
+        status = self.status
+        if status.observed_generation < self.generation:
+            return False
+        if status.replicas != self.replicas or status.updated < self.replicas or status.available < self.replicas:
+            return False
+        return self.kind == "Deployment" or status.current_revision == status.update_revision
+
+    def readiness(self) -> str:
+        """Give the ready count in words, e.g. ``2/2``."""
+        return f"{self.status.ready}/{self.replicas}"
+
+
+@dataclass(frozen=True)
+class Repoint:
+    """How a variable gets its value. No operations: it has it already."""
+
+    containers: tuple[str, ...]
+    before: str
+    after: str
+    operations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a workload gets its size. No patch: it has it already."""
+
+    before: int
+    after: int
+    remembered: int | None
+    patch: dict[str, Any] | None
+
+
+def collection(namespace: str, kind: str) -> str:
+    """Give the path of all workloads of a kind in a namespace."""
+    return f"/apis/apps/v1/namespaces/{namespace}/{KINDS[kind]}"
+
+
+def parse(kind: str, item: Mapping[str, Any]) -> Workload:
+    """Read an API object."""
+    meta, spec, status = item["metadata"], item["spec"], item.get("status") or {}
+    pod = spec["template"].get("spec") or {}
+    return Workload(
+        kind=kind,
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=meta["resourceVersion"],
+        generation=meta.get("generation", 0),
+        replicas=spec.get("replicas", 1),
+        remembered=(meta.get("annotations") or {}).get(REMEMBERED),
+        containers=tuple(
+            parse_container(container, f"/spec/template/spec/{section}/{index}")
+            for section in ("initContainers", "containers")
+            for index, container in enumerate(pod.get(section) or [])
+        ),
+        selector=parse_selector(spec.get("selector") or {}),
+        status=parse_status(status),
+        held=held(kind, spec),
+    )
+
+
+def parse_container(container: Mapping[str, Any], pointer: str) -> Container:
+    """Read a container of a pod template."""
+    variables = (
+        Variable(entry["name"], entry.get("value", ""), source_of(entry.get("valueFrom")))
+        for entry in container.get("env") or []
+    )
+    imported = (
+        f"{'ConfigMap' if key == 'configMapRef' else 'Secret'} {reference.get('name')}"
+        for entry in container.get("envFrom") or []
+        for key, reference in entry.items()
+        if key in ("configMapRef", "secretRef")
+    )
+    return Container(container["name"], pointer, tuple(variables), tuple(imported))
+
+
+def source_of(value_from: Mapping[str, Any] | None) -> str | None:
+    """Say in words where a variable's value comes from."""
+    if not value_from:
+        return None
+    for key, word in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+        reference = value_from.get(key)
+        if reference:
+            return f"key {reference.get('key')} of {word} {reference.get('name')}"
+    return f"the pod itself ({', '.join(sorted(value_from))})"
+
+
+def parse_selector(selector: Mapping[str, Any]) -> Selector:
+    """Read a label selector."""
+    return Selector(
+        tuple(sorted((selector.get("matchLabels") or {}).items())),
+        tuple(
+            (entry["key"], entry["operator"], frozenset(entry.get("values") or ()))
+            for entry in selector.get("matchExpressions") or []
+        ),
+    )
+
+
+def parse_status(status: Mapping[str, Any]) -> Status:
+    """Read a status; what is zero is left out by the API."""
+    since = next(
+        (
+            condition.get("lastTransitionTime")
+            for condition in status.get("conditions") or []
+            if condition.get("type") == "Available" and condition.get("status") == "False"
+        ),
+        None,
+    )
+    return Status(
+        observed_generation=status.get("observedGeneration", 0),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        current_revision=status.get("currentRevision", ""),
+        update_revision=status.get("updateRevision", ""),
+        unready_since=since,
+    )
+
+
+def held(kind: str, spec: Mapping[str, Any]) -> str | None:
+    """Say why a change of the template would not reach the pods, if so."""
+    if spec.get("paused"):
+        return "it is paused"
+    strategy = spec.get("updateStrategy") or {}
+    if kind == "StatefulSet" and strategy.get("type") == "OnDelete":
+        return "its update strategy is OnDelete"
+    partition = (strategy.get("rollingUpdate") or {}).get("partition", 0)
+    if kind == "StatefulSet" and partition:
+        return f"its update is held at partition {partition}"
+    return None
+
+
+def holds(operator: str, value: str | None, values: frozenset[str]) -> bool:
+    """Evaluate one match expression."""
+    if operator == "Exists":
+        return value is not None
+    if operator == "DoesNotExist":
+        return value is None
+    return (value in values) == (operator == "In")
+
+
+def plan_repoint(target: Target, workload: Workload, variable: str, value: str) -> Repoint:
+    """Plan a variable's new value in the container named, or in each that has the variable.
+
+    The patch addresses positions. That is exact, also where a name stands twice, and safe because it carries the
+    resourceVersion of the object in which the positions were read. Raises BadInput or PreconditionFailed.
+    """
+    chosen = [(container, last(container, variable)) for container in candidates(target, workload)]
+    found = [(container, *position) for container, position in chosen if position]
+    if not found:
+        raise missing(target, workload, variable)
+    for container, _, present in found:
+        if present.source:
+            raise BadInput(
+                f"{target.key}: variable {variable} of container {container.name} comes from {present.source}",
+                wanted="a value written in the workload itself",
+                next_action=f"change {present.source} and roll the workload, or name another variable",
+                workload=target.key,
+            )
+    operations: tuple[dict[str, Any], ...] = tuple(
+        {"op": "add", "path": f"{container.pointer}/env/{index}/value", "value": value}
+        for container, index, present in found
+        if present.value != value
+    )
+    if workload.held and (operations or not workload.complete()):
+        raise PreconditionFailed(
+            f"{target.key} would keep its old pods: {workload.held}",
+            wanted="a workload whose pods follow its template",
+            next_action="release it (kubectl rollout resume, or its updateStrategy) and run again",
+            workload=target.key,
+        )
+    lock = {"op": "add", "path": "/metadata/resourceVersion", "value": workload.version}
+    before = dict.fromkeys(mask(present.value) for _, _, present in found)
+    return Repoint(
+        containers=tuple(container.name for container, _, _ in found),
+        before=", ".join(before),
+        after=mask(value),
+        operations=(lock, *operations) if operations else (),
+    )
+
+
+def candidates(target: Target, workload: Workload) -> tuple[Container, ...]:
+    """Give the containers in which to look for a variable."""
+    if target.container is None:
+        return workload.containers
+    names = [container.name for container in workload.containers]
+    if target.container in names:
+        return tuple(container for container in workload.containers if container.name == target.container)
+    near = closest(target.container, names)
+    raise BadInput(
+        f"{target.key} has no container {target.container!r}",
+        wanted=f"one of {', '.join(names)}",
+        next_action=f"use {near!r}" if near else "name a container that exists, or none",
+        workload=target.key,
+    )
+
+
+def last(container: Container, variable: str) -> tuple[int, Variable] | None:
+    """Find a variable. Of two with one name the later is what the process sees."""
+    found = [(index, present) for index, present in enumerate(container.variables) if present.name == variable]
+    return found[-1] if found else None
+
+
+def missing(target: Target, workload: Workload, variable: str) -> BadInput:
+    """Make the error of a variable that is nowhere."""
+    containers = candidates(target, workload)
+    names = list(dict.fromkeys(present.name for container in containers for present in container.variables))
+    imported = list(dict.fromkeys(source for container in containers for source in container.imported))
+    near = closest(variable, names)
+    action = f"use {near!r}" if near else "name a variable that the workload reads"
+    if imported:
+        action += f"; or, if it comes from {', '.join(imported)}, change it there"
+    return BadInput(
+        f"{target.key} has no variable {variable!r}",
+        wanted=f"one of {', '.join(names) or 'none: no variable is written in it'}",
+        next_action=action,
+        workload=target.key,
+    )
+
+
+def plan_scale(target: Target, workload: Workload, wanted: int | None) -> Scale:
+    """Plan a size; None means the remembered one. The former size travels in the same patch, so it cannot get lost.
+
+    What is remembered already stays: after a kill between two runs the present size is not the former one.
+    """
+    remembered = remembered_size(target, workload)
+    if wanted is None:
+        after = workload.replicas if remembered is None else remembered
+        annotation = None
+        patched = remembered is not None
+    else:
+        after = wanted
+        annotation = str(workload.replicas) if remembered is None else workload.remembered
+        patched = workload.replicas != wanted
+        remembered = int(annotation or workload.replicas) if patched else remembered
+    patch = {
+        "metadata": {"resourceVersion": workload.version, "annotations": {REMEMBERED: annotation}},
+        "spec": {"replicas": after},
+    }
+    return Scale(workload.replicas, after, remembered if wanted is not None else None, patch if patched else None)
+
+
+def remembered_size(target: Target, workload: Workload) -> int | None:
+    """Read the annotation; one that is no number was not written by us and is not guessed at."""
+    text = workload.remembered
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise PreconditionFailed(
+        f"{target.key} remembers no usable size",
+        observed=f"annotation {REMEMBERED} is {brief(text, 40)!r}",
+        wanted="a whole number",
+        next_action="correct or remove the annotation and run again",
+        workload=target.key,
+    )
+
+
+def plan_restart(workload: Workload, moment: str) -> dict[str, Any]:
+    """Write the patch that `kubectl rollout restart` would, with a lock."""
+    return {
+        "metadata": {"resourceVersion": workload.version},
+        "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: moment}}}},
+    }
+
+
+def mask(value: str) -> str:
+    """Hide the user part of a URL: a variable may hold a whole connection string."""
+    return brief(value)

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The platform description: cross-checks that a schema cannot express, and the selection that a run works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import clock
+from .errors import PreconditionFailed
+from .schema import Problem, closest, reference
+
+# Option paths whose suboptions describe each value of a mapping with free keys.
+MAPS = frozenset(
+    {
+        "credentials",
+        "platform.regions",
+        "platform.databases",
+        "platform.databases.members",
+        "platform.clusters",
+        "platform.services",
+        "platform.edges",
+    }
+)
+
+DRY_MODES = frozenset({"plan", "readiness", "drill"})
+ALL_MODES = ("plan", "readiness", "drill", "switchover", "failover")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the operator asked for."""
+
+    playbook: str
+    modes: tuple[str, ...]
+    mode: str
+    target: str
+    confirm: str | None
+    reason: str | None
+    allow_data_loss: bool
+    fence_statement: str | None
+    detected_at: str | None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Wish:
+        """Read it from validated options."""
+        return cls(
+            playbook=options["playbook"],
+            modes=tuple(options["modes"]),
+            mode=options["mode"] or "",
+            target=options["target"] or "",
+            confirm=options["confirm"],
+            reason=options["reason"],
+            allow_data_loss=options["allow_data_loss"],
+            fence_statement=options["fence_statement"],
+            detected_at=options["detected_at"],
+        )
+
+
+def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find names in the description that refer to nothing."""
+    regions, databases = platform["regions"], platform["databases"]
+    clusters, services, edges = platform["clusters"], platform["services"], platform["edges"]
+    found: list[Problem | None] = []
+    for name, database in databases.items():
+        key = f"platform.databases.{name}"
+        found.append(reference(f"{key}.credentials", database["credentials"], credentials, "credential"))
+        found.extend(reference(f"{key}.members.{m}", m, regions, "region") for m in database["members"])
+        if len(database["members"]) < 2:
+            yield Problem(
+                f"{key}.members", ", ".join(database["members"]), "at least two members: one alone cannot fail over"
+            )
+    for kind, entries in (("clusters", clusters), ("edges", edges)):
+        found.extend(
+            reference(f"platform.{kind}.{n}.region", e["region"], regions, "region") for n, e in entries.items()
+        )
+    for name, service in services.items():
+        key = f"platform.services.{name}"
+        if service["database"]:
+            found.append(reference(f"{key}.database", service["database"], databases, "database"))
+        found.extend(reference(f"{key}.clusters", c, clusters, "cluster") for c in service["clusters"])
+        found.extend(reference(f"{key}.depends_on", s, services, "service") for s in service["depends_on"])
+    canary = platform["canary"]
+    if canary:
+        found.append(reference("platform.canary.edge", canary["edge"], edges, "edge"))
+        found.append(reference("platform.canary.service", canary["service"], services, "service"))
+    yield from (problem for problem in found if problem)
+
+
+def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is wrong with the operator's variables, except the confirmation: that is a gate, not a mistake."""
+    if wish.mode not in wish.modes:
+        expected = f"one of {', '.join(wish.modes)}: what {wish.playbook} can do"
+        if wish.mode in ALL_MODES:
+            expected += f" ({wish.mode} is a mode of this collection, but not of this playbook at present)"
+        yield Problem("recovery_mode", wish.mode or None, expected, closest(wish.mode, wish.modes))
+    valid = targets(platform)
+    if wish.target not in valid:
+        expected = f"a region that holds a member of a database: {', '.join(valid)}"
+        yield Problem("recovery_target", wish.target or None, expected, closest(wish.target, valid))
+    if wish.detected_at:
+        try:
+            clock.parse(wish.detected_at)
+        except ValueError:
+            yield Problem("recovery_detected_at", wish.detected_at, "an RFC 3339 stamp such as 2026-11-23T10:30:00Z")
+    if (wish.allow_data_loss or wish.fence_statement) and not (wish.reason or "").strip():
+        yield Problem("recovery_reason", wish.reason, "a reason: an override is journalled with the reason for it")
+
+
+def targets(platform: Mapping[str, Any]) -> list[str]:
+    """Name what a database can be recovered to: the regions that hold members."""
+    regions = {member for database in platform["databases"].values() for member in database["members"]}
+    return sorted(regions)
+
+
+def require_confirmation(wish: Wish) -> None:
+    """Refuse unless the operator typed the target twice. Raises PreconditionFailed."""
+    if wish.mode in DRY_MODES or wish.confirm == wish.target:
+        return
+    raise PreconditionFailed(
+        f"{wish.playbook} in mode {wish.mode} changes production and is not confirmed",
+        wanted=f"recovery_confirm={wish.target}",
+        observed=f"recovery_confirm={wish.confirm or '(nothing)'}",
+        next_action=f"if you mean to recover to {wish.target}, run again with -e recovery_confirm={wish.target}",
+        gate="confirmation",
+    )
+
+
+def select(wish: Wish, platform: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give every database that has a member in the target, with all that its roles need, secrets left out."""
+    return [
+        database_inputs(name, wish.target, platform)
+        for name, database in platform["databases"].items()
+        if wish.target in database["members"]
+    ]
+
+
+def database_inputs(name: str, target: str, platform: Mapping[str, Any]) -> dict[str, Any]:
+    """Join what the roles need about one database."""
+    database = platform["databases"][name]
+    services = {n: s for n, s in platform["services"].items() if s["database"] == name}
+    used = {cluster for service in services.values() for cluster in service["clusters"]}
+    return {
+        "name": name,
+        "target": target,
+        "target_host": database["members"][target]["host"],
+        "target_member": {"name": target, **{k: v for k, v in database["members"][target].items() if k != "fence"}},
+        "provider": database["provider"],
+        "database": database["database"],
+        "tables": database["tables"],
+        "objectives": database["objectives"],
+        "members": database["members"],
+        "credentials": database["credentials"],
+        "identity": identity(target, database["system_identifier"]),
+        "applications": sorted(services),
+        "clusters": {
+            n: {k: c[k] for k in ("kubeconfig", "context")} for n, c in platform["clusters"].items() if n in used
+        },
+        "workloads": [
+            {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container")}}
+            for n, s in services.items()
+            for cluster in s["clusters"]
+        ],
+    }
+
+
+def identity(target: str, system_identifier: str | None) -> list[dict[str, Any]]:
+    """Give what the description says of a database's identity, as a vantage point like any other."""
+    if not system_identifier:
+        return []
+    seen = f"system identifier {system_identifier}"
+    vantage = {"vantage": "platform description", "member": target, "observed": seen}
+    return [{**vantage, "system_identifier": system_identifier}]
+
+
+def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say where the canary writes, and in which database its rows are read back."""
+    canary = platform["canary"]
+    if not canary:
+        return None
+    return {
+        "url": platform["edges"][canary["edge"]]["url"],
+        "service": canary["service"],
+        "table": canary["table"],
+        "key_column": canary["key_column"],
+        "database": platform["services"][canary["service"]]["database"],
+    }
+
+
+def objectives(platform: Mapping[str, Any], databases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give what the run is measured against: the strictest objective of the databases it works on."""
+    wanted = [database["objectives"] for database in databases]
+    return {
+        "platform": platform["name"],
+        "databases": [database["name"] for database in databases],
+        "objectives": [
+            {"name": name, "target_seconds": min(entry[f"{name}_seconds"] for entry in wanted)}
+            for name in ("rto", "rpo")
+        ],
+    }

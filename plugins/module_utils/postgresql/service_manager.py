@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server's service manager, asked through the system's own ssh client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .model import Fence
+
+CONNECT_SECONDS = 2
+PERSIST_SECONDS = 30
+STOPPED = frozenset({"inactive", "failed"})
+PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
+ASSIGNMENT = re.compile(r"^(ActiveState|SubState|MainPID|UnitFileState)=(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from a command on a server's host. `trouble` says why nothing did."""
+
+    output: str = ""
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class UnitStatus:
+    """A unit as its service manager shows it."""
+
+    observed: str
+    answered: bool
+    active: str | None = None
+    unit_file: str | None = None
+    main_pid: int | None = None
+
+    @property
+    def alive(self) -> bool | None:
+        """Say whether the manager counts it as running; a frozen process is counted so too."""
+        return None if not self.answered else self.active not in STOPPED
+
+    @property
+    def stopped(self) -> bool:
+        """Say whether it is proven stopped."""
+        return self.answered and self.active in STOPPED and not self.main_pid
+
+    @property
+    def fenced(self) -> bool:
+        """Say whether it is stopped and cannot come back by itself."""
+        return self.stopped and self.unit_file in {"masked", "masked-runtime"}
+
+
+def status(fence: Fence, *, seconds: float) -> UnitStatus:
+    """Ask how the unit is."""
+    return read_status(fence, run(fence, show_command(fence), seconds=seconds))
+
+
+def stop_for_good(fence: Fence, *, seconds: float, gently: bool) -> UnitStatus:
+    """Mask and stop the unit in one call, and read its state after that.
+
+    Gently lets the server send what it still has to its standbys. Otherwise it is killed, for a frozen server would
+    hold a stop until its time is up, and would acknowledge writes for a moment if it thawed. Masking comes first:
+    nothing may start it in between.
+    """
+    unit, manager = shlex.quote(fence.unit), manager_command(fence)
+    mask = f"{manager} mask {unit}"
+    kill = f"{manager} kill -s SIGKILL {unit}"
+    stop = f"{manager} stop {unit}"
+    steps = [mask, stop] if gently else [mask, kill, stop]
+    command = "; ".join([*steps, show_command(fence)])
+    return read_status(fence, run(fence, command, seconds=seconds))
+
+
+def show_command(fence: Fence) -> str:
+    """Give the command that shows a unit's state; reading needs no privilege."""
+    return f"systemctl show -p {PROPERTIES} {shlex.quote(fence.unit)}"
+
+
+def manager_command(fence: Fence) -> str:
+    """Give the service manager's command, as privileged as the description says."""
+    return "sudo -n systemctl" if fence.sudo else "systemctl"
+
+
+def read_status(fence: Fence, answer: Answer) -> UnitStatus:
+    """Read what the service manager shows."""
+    if answer.trouble:
+        return UnitStatus(observed=answer.trouble, answered=False)
+    found = dict(ASSIGNMENT.findall(answer.output))
+    active = found.get("ActiveState")
+    if not active:
+        return UnitStatus(observed="the service manager's answer could not be read", answered=False)
+    unit_file = found.get("UnitFileState") or None
+    main_pid = int(found["MainPID"]) if found.get("MainPID", "").isdigit() else None
+    observed = f"{fence.unit} is {active}" + (f" and {unit_file}" if unit_file else "")
+    return UnitStatus(observed, True, active, unit_file, main_pid)
+
+
+def run(fence: Fence, command: str, *, seconds: float) -> Answer:
+    """Run a command on the server's host, within the deadline."""
+    try:
+        done = subprocess.run(
+            ssh_command(fence, command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        return Answer(trouble="no ssh client is installed here")
+    except subprocess.TimeoutExpired:
+        return Answer(trouble=f"no answer by ssh from {fence.host}:{fence.port} within {seconds:g} s")
+    if done.returncode == 255:
+        return Answer(trouble=f"ssh to {fence.host}:{fence.port} failed: {last_line(done.stderr)}")
+    return Answer(output=done.stdout)
+
+
+def ssh_command(fence: Fence, command: str) -> list[str]:
+    """Build the call of ssh. One connection is kept for the steps that follow within half a minute."""
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(CONNECT_SECONDS),
+        "StrictHostKeyChecking": "yes",
+        "ServerAliveInterval": "1",
+        "ServerAliveCountMax": "2",
+        "LogLevel": "ERROR",
+    }
+    if fence.known_hosts_file:
+        options["UserKnownHostsFile"] = fence.known_hosts_file
+        options["GlobalKnownHostsFile"] = "/dev/null"
+    if fence.identity_file:
+        options["IdentityFile"] = fence.identity_file
+        options["IdentitiesOnly"] = "yes"
+    folder = control_folder()
+    if folder is not None:
+        options |= {
+            "ControlMaster": "auto",
+            "ControlPath": str(folder / "%C"),
+            "ControlPersist": str(PERSIST_SECONDS),
+        }
+    settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    user = ["-l", fence.user] if fence.user else []
+    return ["ssh", *settings, "-p", str(fence.port), *user, "--", fence.host or "", command]
+
+
+def control_folder() -> Path | None:
+    """Give a folder that only we can enter, or nothing: then each call connects anew.
+
+    Its path is short, for a socket's path may have 104 characters and ssh adds 57 of them.
+    """
+    folder = Path(tempfile.gettempdir()) / f"recovery-ssh-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        seen = folder.lstat()
+        private = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.getuid() and not seen.st_mode & 0o077
+        if private and len(str(folder)) <= 46:
+            return folder
+    return None
+
+
+def last_line(text: str) -> str:
+    """Give the line of ssh's complaint that says what happened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason"

@@ -1,0 +1,483 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a run: computed from its journal and nothing else, whole even if the run died in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .clock import parse
+from .journal import REPAIR_EVENT, Journal
+from .report_html import html
+from .report_metrics import prometheus
+from .report_text import text
+from .report_words import OUTCOMES, counted, duration, missed
+
+__all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
+
+SCHEMA = 1
+LISTED_LOST = 1000
+OBJECTIVES = ("rto", "rpo")
+# The phase at whose end the platform is known to serve again, where no probe says when it first did.
+VERIFYING = ("verif", "integrity")
+BAD_STEP = {"bad_input": "failed", "refused": "refused", "cancelled": "cancelled"}
+
+Record = Mapping[str, Any]
+
+
+@dataclass
+class _Story:
+    """What has been read of the journal so far."""
+
+    start: dict[str, Any] = field(default_factory=dict)
+    run_id: str = ""
+    started_at: str | None = None
+    last_at: str | None = None
+    ended_at: str | None = None
+    outcome: str | None = None
+    interrupted: bool = False
+    attempt: int = 0
+    changed: bool = False
+    records: int = 0
+    last_hash: str = ""
+    goals: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    advice: list[tuple[int, str]] = field(default_factory=list)
+    canary: dict[str, Any] | None = None
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+
+    def read(self, record: Record) -> None:
+        """Take in one record; what is not known is told in the timeline only."""
+        event, data, at = str(record["event"]), record["data"], str(record["time"])
+        self.records += 1
+        self.last_hash = str(record["hash"])
+        self.run_id = str(record["run_id"])
+        self.last_at = at
+        reader = READERS.get(event)
+        if reader:
+            reader(self, data, at)
+        line = _told(event, data)
+        if line:
+            self.timeline.append({"at": at, "event": event, "text": line})
+
+    def failures_now(self) -> list[dict[str, Any]]:
+        """Return the failures of the latest attempt."""
+        return [failure for failure in self.failures if failure["attempt"] == self.attempt]
+
+    def _run_started(self, data: Record, at: str) -> None:
+        if self.attempt == 0:
+            self.start = dict(data)
+            self.started_at = at
+            self._objectives(data, at)
+        self._begin_attempt()
+
+    def _run_resumed(self, data: Record, at: str) -> None:
+        self._close_phase(at, "failed")
+        self.start["versions"] = data.get("versions") or self.start.get("versions")
+        self._begin_attempt()
+
+    def _begin_attempt(self) -> None:
+        self.attempt += 1
+        self.ended_at = self.outcome = None
+        self.interrupted = False
+
+    def _objectives(self, data: Record, at: str) -> None:
+        del at
+        for objective in data.get("objectives") or []:
+            self.goals[str(objective["name"])] = float(objective["target_seconds"])
+        self.facts.update({key: data[key] for key in ("platform", "databases") if data.get(key)})
+
+    def _phase_started(self, data: Record, at: str) -> None:
+        self._close_phase(at)
+        self.phases.append(
+            {
+                "name": str(data["phase"]),
+                "title": str(data.get("title") or data["phase"]),
+                "started_at": at,
+                "ended_at": None,
+                "seconds": None,
+                "budget_seconds": data.get("budget_seconds"),
+                "outcome": "running",
+                "attempt": self.attempt,
+            }
+        )
+
+    def _phase_ended(self, data: Record, at: str) -> None:
+        self._close_phase(at, data.get("outcome"), data.get("seconds"))
+
+    def _close_phase(self, at: str, outcome: str | None = None, seconds: float | None = None) -> None:
+        phase = self._open_phase()
+        if phase is None:
+            return
+        phase["ended_at"] = at
+        phase["seconds"] = _between(phase["started_at"], at) if seconds is None else seconds
+        phase["outcome"] = outcome or ("changed" if phase.pop("changed", False) else "ok")
+        phase.pop("changed", None)
+
+    def _open_phase(self) -> dict[str, Any] | None:
+        return self.phases[-1] if self.phases and self.phases[-1]["ended_at"] is None else None
+
+    def _action(self, data: Record, at: str) -> None:
+        del at
+        phase = self._open_phase()
+        if data.get("changed"):
+            self.changed = True
+            if phase:
+                phase["changed"] = True
+
+    def _decision(self, data: Record, at: str) -> None:
+        self.decisions.append(
+            {"at": at, **{key: data.get(key) for key in ("gate", "observed", "wanted", "verdict", "by")}}
+        )
+
+    def _step_failed(self, data: Record, at: str) -> None:
+        phase = self._open_phase()
+        kind = str(data.get("kind") or "failed")
+        failure = {key: data.get(key) for key in ("task", "action", "host", "msg", "wanted", "observed", "next_action")}
+        self.failures.append(
+            {"at": at, "kind": kind, "phase": phase and phase["name"], "attempt": self.attempt, **failure}
+        )
+        self._close_phase(at, BAD_STEP.get(kind, "failed"))
+
+    def _canary_measured(self, data: Record, at: str) -> None:
+        del at
+        # A later attempt may find the platform well and its canary without an outage: the outage was still there.
+        before = (self.canary or {}).get("outage") or {}
+        now = data.get("outage") or {}
+        if before.get("first_acknowledged_after") and not now.get("first_failed_at"):
+            return
+        self.canary = dict(data)
+
+    def _next_action(self, data: Record, at: str) -> None:
+        del at
+        self.advice.append((self.attempt, str(data.get("text") or "")))
+
+    def _run_interrupted(self, data: Record, at: str) -> None:
+        del data
+        self.interrupted = True
+        self._close_phase(at, "cancelled")
+
+    def _run_ended(self, data: Record, at: str) -> None:
+        self.ended_at = at
+        self.outcome = str(data.get("outcome") or "failed")
+        self._close_phase(at, None if self.outcome in ("recovered", "planned", "ready") else self.outcome)
+
+
+READERS = {
+    "run_started": _Story._run_started,
+    "run_resumed": _Story._run_resumed,
+    "run_interrupted": _Story._run_interrupted,
+    "run_ended": _Story._run_ended,
+    "objectives": _Story._objectives,
+    "phase_started": _Story._phase_started,
+    "phase_ended": _Story._phase_ended,
+    "action": _Story._action,
+    "decision": _Story._decision,
+    "step_failed": _Story._step_failed,
+    "canary_measured": _Story._canary_measured,
+    "next_action": _Story._next_action,
+}
+
+
+def build(records: Iterable[Record]) -> dict[str, Any]:
+    """Compute report.json from the journal's records."""
+    story = _Story()
+    for record in records:
+        story.read(record)
+    start = story.start
+    finished = story.ended_at is not None
+    outcome = _outcome(story)
+    outage = _outage(story)
+    began, how = _clock(story, outage)
+    planning = _is_plan(start)
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": story.run_id,
+        "state": "finished" if finished else "unfinished",
+        "outcome": outcome,
+        "playbook": start.get("playbook"),
+        "scenario": start.get("scenario"),
+        "mode": start.get("mode"),
+        "check": bool(start.get("check")),
+        "target": start.get("target"),
+        "initiator": start.get("initiator"),
+        "reason": start.get("reason"),
+        "platform": story.facts.get("platform"),
+        "databases": story.facts.get("databases") or start.get("databases") or [],
+        "versions": start.get("versions") or {},
+        "attempts": story.attempt,
+        "changed": story.changed,
+        "started_at": story.started_at,
+        "ended_at": story.ended_at,
+        "last_record_at": story.last_at,
+        "seconds": _between(story.started_at, story.ended_at or story.last_at),
+        "detected_at": start.get("detected_at"),
+        "clock": {"started_at": began, "how": how},
+        "objectives": [] if planning else [_rto(story, outage, began, how), _rpo(story, outage)],
+        "outage": outage,
+        "lost": list((story.canary or {}).get("lost") or [])[:LISTED_LOST],
+        "phases": story.phases,
+        "decisions": story.decisions,
+        "failures": story.failures,
+        "next_actions": _next_actions(story, outcome),
+        "timeline": story.timeline,
+        "journal": {"records": story.records, "last_hash": story.last_hash},
+    }
+    if planning:
+        report["objectives"] = [
+            _unmeasured(name, goal, "nothing was done: this is a plan") for name, goal in _goals(story)
+        ]
+    report["exit_code"] = exit_code(report)
+    return report
+
+
+def exit_code(report: Mapping[str, Any]) -> int:
+    """Map a report to the exit code that it stands for."""
+    outcome = report["outcome"]
+    if outcome in ("refused", "not_ready"):
+        return 4
+    if outcome == "cancelled":
+        return 5
+    if outcome == "failed":
+        now = [failure for failure in report["failures"] if failure["attempt"] == report["attempts"]]
+        # Exit 1 promises that nothing was touched.
+        return 1 if now and now[-1]["kind"] == "bad_input" and not report["changed"] else 2
+    if outcome == "recovered" and missed(report):
+        return 3
+    return 0 if outcome in OUTCOMES else 2
+
+
+def load(folder: Path | str) -> dict[str, Any]:
+    """Compute the report of the run in this folder, with what an audit of its journal says."""
+    folder = Path(folder)
+    journal = Journal(folder, folder.name)
+    report = build(journal.records())
+    journal.run_id = report["run_id"] or folder.name
+    audit = journal.audit()
+    report["journal"].update({"first_bad": audit.first_bad, "flaw": audit.reason or None})
+    return report
+
+
+def render(folder: Path | str) -> dict[str, Any]:
+    """Write report.json, report.html and metrics.prom beside the journal. Returns the report."""
+    folder = Path(folder)
+    report = load(folder)
+    _replace(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _replace(folder / "report.html", html(report))
+    _replace(folder / "metrics.prom", prometheus(report))
+    return report
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write so that a reader sees the old file or the new one, never half of one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(content, encoding="utf-8")
+    draft.replace(path)
+
+
+def _outcome(story: _Story) -> str:
+    if story.outcome:
+        return story.outcome
+    if story.interrupted:
+        return "cancelled"
+    now = story.failures_now()
+    return BAD_STEP.get(now[-1]["kind"], "failed") if now else "failed"
+
+
+def _is_plan(start: Mapping[str, Any]) -> bool:
+    return bool(start.get("check")) or start.get("mode") in ("plan", "readiness")
+
+
+def _outage(story: _Story) -> dict[str, Any] | None:
+    if not story.canary:
+        return None
+    outage = story.canary.get("outage")
+    if not outage:
+        return None
+    result = dict(outage)
+    for count in ("acknowledged_writes", "lost_writes"):
+        if result.get(count) is None:
+            result[count] = story.canary.get(count)
+    return result
+
+
+def _clock(story: _Story, outage: Mapping[str, Any] | None) -> tuple[str | None, str]:
+    """Say from when the recovery time counts: the alert, else the first failure clients saw, else the start."""
+    detected = story.start.get("detected_at")
+    if detected:
+        return str(detected), "the alert"
+    failed = (outage or {}).get("first_failed_at")
+    if failed and (
+        # A planned switchover has nothing to recover from before it interrupts the writes itself.
+        story.start.get("mode") == "switchover" or not story.started_at or parse(failed) <= parse(story.started_at)
+    ):
+        return str(failed), "the first write that failed"
+    return story.started_at, "the start of the run"
+
+
+def _goals(story: _Story) -> list[tuple[str, float | None]]:
+    return [(name, story.goals.get(name)) for name in OBJECTIVES]
+
+
+def _rto(story: _Story, outage: Mapping[str, Any] | None, began: str | None, how: str) -> dict[str, Any]:
+    goal = story.goals.get("rto")
+    if (
+        outage
+        and not outage.get("first_failed_at")
+        and outage.get("seconds") == 0
+        and not story.start.get("detected_at")
+    ):
+        return _measured("rto", goal, 0.0, "no write of the canary failed")
+    acknowledged = (outage or {}).get("first_acknowledged_after")
+    if began and acknowledged:
+        return _measured(
+            "rto", goal, _between(began, acknowledged), f"from {how} to the first acknowledged write after it"
+        )
+    verified = next((phase for phase in story.phases if _verifies(phase)), None)
+    if began and verified:
+        seconds = _between(began, verified["ended_at"])
+        return _measured(
+            "rto", goal, seconds, f"from {how} to the end of “{verified['title']}”; no probe saw the first write"
+        )
+    if outage and outage.get("first_failed_at"):
+        return _unmeasured("rto", goal, "no write was acknowledged again")
+    if began and story.outcome == "recovered" and story.ended_at:
+        return _measured(
+            "rto", goal, _between(began, story.ended_at), f"from {how} to the end of the run; no probe ran"
+        )
+    return _unmeasured("rto", goal, "the run has not reached its verification")
+
+
+def _verifies(phase: Mapping[str, Any]) -> bool:
+    return phase["outcome"] in ("ok", "changed") and any(word in phase["name"] for word in VERIFYING)
+
+
+def _rpo(story: _Story, outage: Mapping[str, Any] | None) -> dict[str, Any]:
+    goal = story.goals.get("rpo")
+    lost = (outage or {}).get("lost_writes")
+    if not outage or lost is None:
+        why = "no probe ran" if not outage else "the acknowledged writes were not read back"
+        expected = _expected_loss(story)
+        return _unmeasured(
+            "rpo", goal, f"{why}; before the promotion the expected loss was {expected}" if expected else why
+        )
+    written = counted(int(outage.get("acknowledged_writes") or 0), "acknowledged write")
+    if lost == 0:
+        return _measured("rpo", goal, 0.0, f"none of {written} is missing")
+    age = (story.canary or {}).get("rpo_seconds")
+    if age is None:
+        age = _age_of_loss(story, outage)
+    if age is None:
+        return _unmeasured("rpo", goal, f"{lost:,} of {written} are missing, and when they were written is not known")
+    return _measured("rpo", goal, float(age), f"{lost:,} of {written} missing; the oldest was this old at the failure")
+
+
+def _age_of_loss(story: _Story, outage: Mapping[str, Any]) -> float | None:
+    """Return how old the oldest lost write was when the failure came."""
+    stamps = [
+        entry.get("acknowledged_at") for entry in (story.canary or {}).get("lost") or [] if isinstance(entry, Mapping)
+    ]
+    known = [str(stamp) for stamp in stamps if stamp]
+    failure = outage.get("first_failed_at") or outage.get("last_acknowledged_before")
+    if not known or not failure:
+        return None
+    return max(0.0, _between(min(known, key=parse), str(failure)) or 0.0)
+
+
+def _expected_loss(story: _Story) -> str | None:
+    gates = [decision for decision in story.decisions if "loss" in str(decision["gate"]).lower()]
+    return str(gates[-1]["observed"]) if gates and gates[-1]["observed"] is not None else None
+
+
+def _measured(name: str, goal: float | None, seconds: float | None, how: str) -> dict[str, Any]:
+    if seconds is None:
+        return _unmeasured(name, goal, how)
+    seconds = round(max(0.0, seconds), 3)
+    met = None if goal is None else seconds <= goal
+    return {"name": name, "target_seconds": goal, "measured_seconds": seconds, "met": met, "how": how}
+
+
+def _unmeasured(name: str, goal: float | None, how: str) -> dict[str, Any]:
+    return {"name": name, "target_seconds": goal, "measured_seconds": None, "met": None, "how": how}
+
+
+def _next_actions(story: _Story, outcome: str) -> list[str]:
+    """Collect what to do next, what concerns the failure first, each once."""
+    advice = [failure["next_action"] for failure in story.failures_now()]
+    advice += [text for attempt, text in story.advice if attempt == story.attempt]
+    if outcome in ("failed", "cancelled") and story.run_id:
+        advice.append(f"Run it again with recovery_run_id={story.run_id}: re-running resumes.")
+    return list(dict.fromkeys(line for line in advice if line))
+
+
+def _between(start: str | None, end: str | None) -> float | None:
+    if not start or not end:
+        return None
+    return round(parse(end) - parse(start), 3)
+
+
+def _told(event: str, data: Record) -> str:
+    """Tell an event in one line for the timeline."""
+    teller = TELLERS.get(event)
+    return teller(data) if teller else ""
+
+
+def _tell_start(data: Record) -> str:
+    how = f" in mode {data['mode']}" if data.get("mode") else ""
+    return f"{data.get('initiator') or 'somebody'} started {data.get('playbook') or 'the run'}{how}"
+
+
+def _tell_decision(data: Record) -> str:
+    wanted = f" (wanted {_brief(data['wanted'])})" if data.get("wanted") is not None else ""
+    return f"{data.get('gate')}: {data.get('verdict')}; observed {_brief(data.get('observed'))}{wanted}"
+
+
+def _tell_action(data: Record) -> str:
+    what = " ".join(str(data[key]) for key in ("what", "target") if data.get(key))
+    return what + ("" if data.get("changed") else " (nothing to change)")
+
+
+def _tell_observation(data: Record) -> str:
+    lines = data.get("lines")
+    told = "; ".join(str(line) for line in lines) if isinstance(lines, list) else data.get("text")
+    return ": ".join(str(part) for part in (data.get("what"), told) if part)
+
+
+def _tell_canary(data: Record) -> str:
+    outage = data.get("outage") or {}
+    lost = outage.get("lost_writes", data.get("lost_writes"))
+    loss = "" if lost is None else f", {counted(int(lost), 'lost write')}"
+    return f"Canary: outage of {duration(outage.get('seconds'))}{loss}"
+
+
+def _tell_repair(data: Record) -> str:
+    return f"A record was torn by a crash ({data.get('bytes')} bytes are kept unread)"
+
+
+TELLERS = {
+    "run_started": _tell_start,
+    "run_resumed": lambda data: f"{data.get('initiator') or 'somebody'} resumed the run",
+    "run_interrupted": lambda data: f"Interrupted by {data.get('signal') or 'the operator'}",
+    "run_ended": lambda data: f"The run ended: {data.get('outcome')}",
+    "phase_started": lambda data: f"Phase: {data.get('title') or data.get('phase')}",
+    "decision": _tell_decision,
+    "action": _tell_action,
+    "observation": _tell_observation,
+    "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",
+    "canary_measured": _tell_canary,
+    REPAIR_EVENT: _tell_repair,
+}
+
+
+def _brief(value: Any) -> str:
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 200 else shown[:197] + "..."

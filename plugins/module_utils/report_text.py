@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A report for a terminal: what an operator must know, on one screen."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .report_words import budget, clock, counted, duration, headline, title, tone, verdict
+
+MOST_LINES = 40
+MOST_PHASES = 12
+MOST_FAILURES = 2
+MOST_ACTIONS = 4
+COLOURS = {"good": "32", "warn": "33", "bad": "31", "info": "36", "dim": "2", "bold": "1"}
+MARKS = {"ok": "✔", "changed": "✔", "running": "…"}
+
+
+def text(
+    report: Mapping[str, Any],
+    *,
+    folder: Path | str | None = None,
+    color: bool = False,
+    width: int = 80,
+    phases: bool = True,
+) -> str:
+    """Return the report in at most forty lines, no wider than asked."""
+    page = _Page(color, max(40, width))
+    page.ends(title(report), headline(report).upper(), tone(report))
+    facts = (report["mode"], report["initiator"], report["run_id"])
+    page.wrap(" · ".join(str(fact) for fact in facts if fact), tone="dim")
+    if report.get("reason"):
+        page.wrap(f"Reason: {report['reason']}", tone="dim", most=2)
+    _objectives(page, report)
+    if phases:
+        _phases(page, report)
+    _failures(page, report)
+    _actions(page, report)
+    if folder:
+        page.blank()
+        page.line(f"Report   {_shown(Path(folder) / 'report.html')}")
+    return page.text()
+
+
+def _shown(path: Path) -> Path:
+    """Show a path as short as it can be typed from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+class _Page:
+    """Lines of a given width, in colour or not."""
+
+    def __init__(self, color: bool, width: int) -> None:
+        self._color = color
+        self._width = width
+        self._lines: list[str] = []
+
+    def paint(self, text: str, tone: str) -> str:
+        return f"\033[{COLOURS[tone]}m{text}\033[0m" if self._color and tone in COLOURS else text
+
+    def fits(self, text: str) -> bool:
+        return len(text) <= self._width
+
+    def blank(self) -> None:
+        self._lines.append("")
+
+    def line(self, text: str, tone: str = "") -> None:
+        self._lines.append(self.paint(text, tone))
+
+    def ends(self, left: str, right: str, tone: str, *, bold: bool = True) -> None:
+        """Put one text at the left edge and one at the right."""
+        room = self._width - len(right) - 2
+        left = left if len(left) <= room else left[: room - 1] + "…"
+        gap = " " * (self._width - len(left) - len(right))
+        self._lines.append(self.paint(left, "bold" if bold else tone) + gap + self.paint(right, tone))
+
+    def wrap(self, text: str, *, first: str = "", tone: str = "", most: int = 3) -> None:
+        indent = " " * len(first)
+        wrapped = textwrap.wrap(
+            text, self._width, initial_indent=first, subsequent_indent=indent, max_lines=most, placeholder=" …"
+        )
+        for line in wrapped:
+            self.line(line, tone)
+
+    def text(self) -> str:
+        lines = self._lines
+        if len(lines) > MOST_LINES:
+            # The path of the whole report stands last and must stay.
+            lines = [*lines[: MOST_LINES - 2], "…", lines[-1]]
+        return "\n".join(lines) + "\n"
+
+
+def _objectives(page: _Page, report: Mapping[str, Any]) -> None:
+    if not report["objectives"]:
+        return
+    page.blank()
+    for objective in report["objectives"]:
+        measured, goal = objective["measured_seconds"], objective["target_seconds"]
+        value = "—" if measured is None else duration(measured)
+        against = "" if goal is None else f"of {duration(goal)}"
+        shade = {True: "good", False: "bad"}.get(objective["met"], "warn")
+        head = f"{objective['name'].upper():<8} {value:>10} {against:<12} {verdict(objective)}"
+        page.line(head if page.fits(head) else " ".join(head.split()), shade)
+        page.wrap(objective["how"], first=" " * 9, tone="dim", most=2)
+    outage = report["outage"]
+    if outage:
+        lost = outage.get("lost_writes")
+        loss = "not read back" if lost is None else counted(int(lost), "lost write")
+        written = counted(int(outage.get("acknowledged_writes") or 0), "acknowledged write")
+        page.wrap(
+            f"{duration(outage.get('seconds')):>10} without an acknowledged write · {written} · {loss}",
+            first="Outage   ",
+        )
+
+
+def _phases(page: _Page, report: Mapping[str, Any]) -> None:
+    now = [phase for phase in report["phases"] if phase["attempt"] == report["attempts"]]
+    if not now:
+        return
+    page.blank()
+    for phase in now[:MOST_PHASES]:
+        spent = "" if phase["seconds"] is None else clock(phase["seconds"])
+        limit = "" if phase["budget_seconds"] is None else f" of {budget(phase['budget_seconds'])}"
+        shade = {"ok": "", "changed": "", "running": "warn"}.get(phase["outcome"], "bad")
+        page.ends(f"{MARKS.get(phase['outcome'], '✘')} {phase['title']}", spent + limit, shade, bold=False)
+    if len(now) > MOST_PHASES:
+        page.line(f"  … and {len(now) - MOST_PHASES} more", "dim")
+
+
+def _failures(page: _Page, report: Mapping[str, Any]) -> None:
+    now = [failure for failure in report["failures"] if failure["attempt"] == report["attempts"]]
+    for failure in now[-MOST_FAILURES:]:
+        page.blank()
+        page.wrap(f"{failure['task'] or failure['action']}: {failure['msg']}", first="✘ ", tone="bad")
+        for name in ("observed", "wanted"):
+            if failure[name]:
+                page.wrap(str(failure[name]), first=f"  {name:<9}", most=2)
+
+
+def _actions(page: _Page, report: Mapping[str, Any]) -> None:
+    if not report["next_actions"]:
+        return
+    page.blank()
+    page.line("Next", "bold")
+    for number, action in enumerate(report["next_actions"][:MOST_ACTIONS], 1):
+        page.wrap(action, first=f"  {number}. ", most=2)

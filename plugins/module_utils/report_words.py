@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How durations, outcomes and names are said, the same in every rendering of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
+
+
+def duration(seconds: float | None) -> str:
+    """Say a duration as a person would: 0.42 s, 12.3 s, 3 min 12 s, 30 min, 4 h."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds < 10:
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
+    if seconds < 60:
+        return f"{seconds:.1f}".rstrip("0").rstrip(".") + " s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h" + (f" {minutes} min" if minutes else "")
+    return f"{minutes} min" + (f" {rest} s" if rest else "")
+
+
+def clock(seconds: float) -> str:
+    """Show a running clock: 00:03.2, 12:40.0, 1:02:03."""
+    tenths = int(max(0.0, seconds) * 10 + 0.5)
+    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest // 10:02d}"
+    return f"{minutes:02d}:{rest / 10:04.1f}"
+
+
+def budget(seconds: float) -> str:
+    """Show a budget or objective shortly beside a clock: 0:30, 2:00, 30:00, 4:00:00."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def title(report: Mapping[str, Any]) -> str:
+    """Name the run for a headline: what is done, and where to."""
+    name = str(report.get("playbook") or "recovery run").rpartition(".")[2].replace("_", " ").replace("-", " ")
+    name = name[:1].upper() + name[1:]
+    return f"{name} to {report['target']}" if report.get("target") else name
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """Say how it ended, in a word or two."""
+    outcome = str(report["outcome"])
+    if report["state"] == "unfinished" and outcome == "failed" and not report["failures"]:
+        return "Unfinished"
+    if outcome == "recovered" and missed(report):
+        return "Recovered, objective missed"
+    return outcome.replace("_", " ").capitalize()
+
+
+def tone(report: Mapping[str, Any]) -> str:
+    """Return good, warn, bad or info: the colour of the run as a whole."""
+    outcome = str(report["outcome"])
+    if outcome == "recovered":
+        return "warn" if missed(report) else "good"
+    if outcome == "failed":
+        return "warn" if headline(report) == "Unfinished" else "bad"
+    return {"refused": "warn", "cancelled": "warn", "not_ready": "warn", "planned": "info"}.get(outcome, "good")
+
+
+def missed(report: Mapping[str, Any]) -> bool:
+    """Tell whether any objective was measured and missed."""
+    return any(objective["met"] is False for objective in report["objectives"])
+
+
+def verdict(objective: Mapping[str, Any]) -> str:
+    """Say what became of one objective."""
+    if objective["met"] is None:
+        return "not measured" if objective["measured_seconds"] is None else "no objective"
+    return "met" if objective["met"] else "missed"
+
+
+def counted(number: int, noun: str) -> str:
+    """Count things: 1 write, 1,204 writes."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def markup(value: Any) -> str:
+    """Make a value safe inside HTML and SVG; control characters are legal in JSON and not in markup."""
+    text = "" if value is None else str(value)
+    return escape("".join(character if character.isprintable() or character in "\n\t" else "�" for character in text))

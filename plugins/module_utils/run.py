@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run that is open: its name, its folder, who started it, and its journal."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .errors import BadInput, RecoveryError, StepFailed
+from .journal import FILE_NAME, Journal, JournalError, is_secret_key
+
+DEFAULT_SINK = "file:.recovery/runs"
+FACT = "recovery_run"
+# Read for secrets in the raw, because it is the one place where they may stand.
+CREDENTIALS = "recovery_credentials"
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class RunJournal(Journal):
+    """A journal whose failure is a step's failure."""
+
+    def append(self, event: str, **data: Any) -> dict[str, Any]:
+        """Append one event; raises StepFailed where the journal cannot be written."""
+        try:
+            return super().append(event, **data)
+        except JournalError as error:
+            raise StepFailed(
+                error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+            ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run, as every action sees it."""
+
+    id: str
+    folder: Path
+    journal: RunJournal = field(repr=False, compare=False)
+
+    @classmethod
+    def at(cls, run_id: str, folder: Path | str) -> Run:
+        """Return the run of this name in this folder."""
+        return cls(run_id, Path(folder), RunJournal(Path(folder), run_id))
+
+    @classmethod
+    def from_vars(cls, variables: Mapping[str, Any]) -> Run | None:
+        """Return the run that `checkpoint` opened, None where none is open."""
+        fact = variables.get(FACT)
+        if fact is None:
+            # Facts belong to the host that opened the run, and later plays work on other hosts.
+            with contextlib.suppress(KeyError, AttributeError, TypeError):
+                fact = variables["hostvars"]["localhost"][FACT]
+        if not isinstance(fact, Mapping) or "id" not in fact or "folder" not in fact:
+            return None
+        run = cls.at(str(fact["id"]), str(fact["folder"]))
+        run.learn_secrets({CREDENTIALS: variables.get(CREDENTIALS)})
+        return run
+
+    def learn_secrets(self, data: Any) -> None:
+        """Register every value that stands under a secret's name, so that it is redacted wherever it turns up."""
+        self.journal.redact(_secrets(data))
+
+    def fact(self, **more: Any) -> dict[str, Any]:
+        """Return what later tasks find this run by."""
+        return {"id": self.id, "folder": str(self.folder), **more}
+
+    def step_failed(self, task: str, action: str, error: RecoveryError) -> None:
+        """Journal a failed step and render, so that the report tells of it even if nothing more ever runs."""
+        self.failed(
+            task=task,
+            action=action,
+            kind=error.kind,
+            msg=error.what,
+            wanted=error.wanted,
+            observed=error.observed,
+            next_action=error.next_action,
+        )
+
+    def failed(self, **failure: Any) -> None:
+        """Journal a failure; where not even that is possible, the failure itself still reaches the operator."""
+        with contextlib.suppress(RecoveryError, OSError):
+            self.journal.append("step_failed", **failure)
+            self.render()
+
+    def render(self) -> dict[str, Any]:
+        """Render the report files from the journal."""
+        # The renderer is not needed by the many actions that only append.
+        from .report import render
+
+        return render(self.folder)
+
+
+def sink_folder(url: str | None, cwd: Path | None = None) -> Path:
+    """Return the folder that a journal sink's URL names. Raises BadInput."""
+    url = (url or DEFAULT_SINK).strip()
+    expected = "file: and a folder, such as file:.recovery/runs or file:///var/lib/recovery/runs"
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme.lower() == "s3":
+        raise BadInput(
+            f"recovery_journal {url!r}: journals in object storage arrive with the take-over work",
+            wanted=expected,
+            observed=url,
+            next_action="use file: with a folder that outlives the run",
+        )
+    if not colon or scheme.lower() != "file" or not rest:
+        raise BadInput(
+            f"recovery_journal {url!r} names no sink that is known",
+            wanted=expected,
+            observed=url,
+            next_action=f"set recovery_journal to {expected}" if colon else f"write it as file:{url}",
+        )
+    if rest.startswith("//"):
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise BadInput(
+                f"recovery_journal {url!r} names the host {parts.netloc!r}, but file: is this machine",
+                wanted=expected,
+                observed=url,
+                next_action="write three slashes before an absolute path: file:///path",
+            )
+        rest = parts.path
+    return (cwd or Path.cwd()) / Path(unquote(rest)).expanduser()
+
+
+def run_id(wish: str | None, playbook: str, now: float | None = None) -> str:
+    """Return the caller's run id if it is a usable name, else make one up that sorts by time."""
+    if wish in (None, ""):
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        return f"{moment}-{dashed(playbook)}-{secrets.token_hex(2)}"[:100]
+    if not _RUN_ID.fullmatch(str(wish)) or str(wish) in (".", ".."):
+        raise BadInput(
+            f"recovery_run_id {wish!r} cannot name a run",
+            wanted="1 to 100 letters, digits, dots, underscores and dashes",
+            observed=str(wish),
+            next_action="choose another recovery_run_id, or leave it out to have one made up",
+        )
+    return str(wish)
+
+
+def dashed(playbook: str) -> str:
+    """Return a playbook's name as people type it: `platform.recovery.database_failover` is `database-failover`."""
+    return re.sub(r"[^a-z0-9]+", "-", playbook.rpartition(".")[2].lower()).strip("-") or "run"
+
+
+def initiator(variables: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> str:
+    """Say who started this run: whom the caller names, else the person behind the automation job, else user@host."""
+    environment = os.environ if environment is None else environment
+    if named := variables.get("recovery_initiator"):
+        return str(named)
+    for prefix in ("awx", "tower"):
+        if job := variables.get(f"{prefix}_job_id"):
+            user = variables.get(f"{prefix}_user_name") or "a schedule or workflow"
+            return f"{user} (job {job})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a passwd entry
+        user = f"uid {os.getuid()}"
+    person = environment.get("SUDO_USER")
+    host = socket.gethostname()
+    return f"{person}@{host} (as {user})" if person and person != user else f"{user}@{host}"
+
+
+def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> tuple[Run, bool]:
+    """Open a run, or the one that already has this name. Returns it and whether it is resumed.
+
+    The first start stays in the journal and keeps its clock: an operator who tries again is not given a new half hour.
+    """
+    name = run_id(wish, str(started["playbook"]))
+    folder = sink_folder(sink) / name
+    run = Run.at(name, folder)
+    first = _first_start(run) if (folder / FILE_NAME).exists() else None
+    if first is None:
+        try:
+            Journal.open(folder, name)
+        except JournalError as error:
+            raise BadInput(
+                error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+            ) from error
+        run.journal.append("run_started", **started)
+        return run, False
+    for what in ("playbook", "mode", "target", "check"):
+        before, now = first.get(what), started.get(what)
+        if before not in (None, "") and now not in (None, "") and before != now:
+            raise BadInput(
+                f"run {name} has {what} {before!r} and cannot be resumed with {now!r}",
+                wanted=f"{what} {before!r}",
+                observed=f"{what} {now!r}",
+                next_action="call it as it was called first, or choose another recovery_run_id",
+            )
+    run.journal.append("run_resumed", **{key: started.get(key) for key in ("initiator", "reason", "versions")})
+    return run, True
+
+
+def _first_start(run: Run) -> dict[str, Any] | None:
+    try:
+        for record in run.journal.records():
+            if record["event"] == "run_started":
+                return dict(record["data"])
+    except JournalError as error:
+        raise BadInput(
+            error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+        ) from error
+    return None
+
+
+def _secrets(data: Any, secret: bool = False) -> Iterator[str]:
+    """Find the values under secret names; a template is none yet, and a vaulted one opens as it is read."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _secrets(value, secret or is_secret_key(str(key)))
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _secrets(value, secret)
+    elif secret and data is not None and not isinstance(data, bool):
+        with contextlib.suppress(Exception):
+            text = str(data)
+            if "{{" not in text:
+                yield text

@@ -1,0 +1,316 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The work is done by the action plugin of the same name; this file is its documentation and its argument spec.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: platform_description
+short_description: Validate the platform description and select what a run works on
+version_added: 0.1.0
+author: The platform.recovery authors (@platform-recovery)
+description:
+  - Validates the one document that says what the platform is, and the variables that say what the operator wants,
+    before anything else is looked at. Every problem is named at once, with its key, its value, what was expected and the
+    nearest valid name.
+  - Nothing in the description says which database member is primary at present. That is observed.
+  - Changes nothing, connects to nothing.
+options:
+  playbook:
+    description: The playbook that asks, as its dashed name.
+    type: str
+    required: true
+  modes:
+    description: The modes that make sense for the playbook.
+    type: list
+    elements: str
+    required: true
+  mode:
+    description: The mode wanted, one of O(modes).
+    type: str
+  target:
+    description: The region to recover to, or the name of a database or service to recover.
+    type: str
+  confirm:
+    description:
+      - Must equal O(target) for anything that changes production.
+      - A plan needs none.
+    type: str
+  reason:
+    description: Why. Journalled. Required with any override.
+    type: str
+  allow_data_loss:
+    description: Accept a measured loss beyond the objective, for this run only.
+    type: bool
+    default: false
+  fence_statement:
+    description: A statement that the old primary is down, where no channel can prove it.
+    type: str
+  detected_at:
+    description: UTC stamp (RFC 3339) of the alert. The recovery clock starts there.
+    type: str
+  credentials:
+    description: >-
+      A mapping of a name to the account behind it. The only place where secrets live; keep it encrypted (ansible-vault), or filled by
+      a lookup or by a credential of the automation platform.
+    type: dict
+    suboptions:
+      user:
+        description: Name of the account.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+  platform:
+    description: The platform description.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the platform, shown in reports.
+        type: str
+        required: true
+      regions:
+        description: A mapping of a region's name to what it is.
+        type: dict
+        required: true
+        suboptions:
+          role:
+            description: What the region is for on a good day. It says nothing about what is active now.
+            type: str
+            choices: [primary, secondary, tertiary]
+            required: true
+      databases:
+        description: A mapping of a database's name to its members and objectives.
+        type: dict
+        required: true
+        suboptions:
+          provider:
+            description: How the database replicates and is promoted.
+            type: str
+            choices: [streaming]
+            default: streaming
+          credentials:
+            description: Name in O(credentials) of an account that may promote and fence (a superuser for V(streaming)).
+            type: str
+            required: true
+          database:
+            description: The SQL database that holds the tables.
+            type: str
+            required: true
+          system_identifier:
+            description: >-
+              The database's identity, as C(pg_controldata) shows it. It was given once and for all by C(initdb) and every true standby has the
+              same, so that a standby of another lineage is refused even when no primary is left to compare with.
+            type: str
+          tables:
+            description: Tables whose rows are counted and summed to verify integrity.
+            type: list
+            elements: str
+            default: []
+          objectives:
+            description: What a recovery is measured against.
+            type: dict
+            required: true
+            suboptions:
+              rto_seconds:
+                description: Longest acceptable outage.
+                type: float
+                required: true
+              rpo_seconds:
+                description: Longest acceptable span of lost writes.
+                type: float
+                required: true
+          members:
+            description: A mapping of a region's name to the member of the database there.
+            type: dict
+            required: true
+            suboptions:
+              host:
+                description: The name by which applications reach the member. It is what gets written into their configuration.
+                type: str
+                required: true
+              address:
+                description: The address by which the controller reaches it, if that is another one.
+                type: str
+              port:
+                description: TCP port.
+                type: int
+                default: 5432
+              sslmode:
+                description: As in libpq.
+                type: str
+                choices: [disable, require, verify-ca, verify-full]
+                default: verify-full
+              sslrootcert:
+                description: File with the certificate authority.
+                type: path
+              fence:
+                description:
+                  - The channel through which the member's server can be stopped for good.
+                  - Without one, only an operator's statement can stand for the proof that it is down.
+                type: dict
+                suboptions:
+                  method:
+                    description: V(systemd) runs C(systemctl) on the member's host through SSH.
+                    type: str
+                    choices: [systemd]
+                    default: systemd
+                  host:
+                    description: Host or address of the SSH server.
+                    type: str
+                    required: true
+                  port:
+                    description: Its port.
+                    type: int
+                    default: 22
+                  user:
+                    description: Account that may stop and mask the unit.
+                    type: str
+                    required: true
+                  identity_file:
+                    description: Private key.
+                    type: path
+                  known_hosts_file:
+                    description: File with the host's key. A host that is not in it is refused.
+                    type: path
+                  unit:
+                    description: Name of the unit, for example V(postgresql@15-main).
+                    type: str
+                    required: true
+                  sudo:
+                    description: Whether C(systemctl) is called through C(sudo -n).
+                    type: bool
+                    default: true
+      clusters:
+        description: A mapping of a Kubernetes cluster's name to how it is reached.
+        type: dict
+        default: {}
+        suboptions:
+          region:
+            description: The region it lies in.
+            type: str
+            required: true
+          kubeconfig:
+            description: File with the access.
+            type: path
+            required: true
+          context:
+            description: Context in that file. The current one if left out.
+            type: str
+      services:
+        description: A mapping of a service's name to where it runs and what it depends on.
+        type: dict
+        default: {}
+        suboptions:
+          database:
+            description: The database it keeps its rows in.
+            type: str
+          variable:
+            description: Environment variable of its pods that names the database's host.
+            type: str
+            default: DB_HOST
+          namespace:
+            description: Namespace of the workload.
+            type: str
+            default: production
+          kind:
+            description: Kind of the workload.
+            type: str
+            choices: [Deployment, StatefulSet]
+            default: Deployment
+          container:
+            description: Container that carries the variable. Needed only where several do.
+            type: str
+          clusters:
+            description: Clusters it runs in.
+            type: list
+            elements: str
+            required: true
+          depends_on:
+            description: Services it cannot work without.
+            type: list
+            elements: str
+            default: []
+          tables:
+            description: Tables it keeps.
+            type: list
+            elements: str
+            default: []
+      edges:
+        description: A mapping of an edge's name to where clients reach the platform.
+        type: dict
+        default: {}
+        suboptions:
+          region:
+            description: The region it lies in.
+            type: str
+            required: true
+          url:
+            description: Address of the edge, for example V(https://edge.us-west-2.example.com).
+            type: str
+            required: true
+      canary:
+        description: Where the canary writes its numbered rows. Without it nothing is measured from outside, and the report says so.
+        type: dict
+        suboptions:
+          edge:
+            description: The edge it writes through.
+            type: str
+            required: true
+          service:
+            description: The service it writes to.
+            type: str
+            required: true
+          table:
+            description: The table in which its rows are read back.
+            type: str
+            required: true
+          key_column:
+            description: The column that holds the row's key.
+            type: str
+            default: key
+attributes:
+  check_mode:
+    description: Runs the same in check mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Validate the platform description
+  platform.recovery.platform_description:
+    playbook: database-failover
+    modes: [plan, switchover, failover]
+    mode: failover
+    target: us-east-1
+    confirm: us-east-1
+    platform: "{{ recovery_platform }}"
+    credentials: "{{ recovery_credentials }}"
+  register: platform_selection
+"""
+
+RETURN = r"""
+mode:
+  description: The mode of the run.
+  returned: success
+  type: str
+  sample: failover
+databases:
+  description: >-
+    The databases to work on, each with its members, objectives, the workloads that depend on it and the clusters they run in.
+    Holds no secret: the account is given by its name.
+  returned: success
+  type: list
+  elements: dict
+canary:
+  description: Where the canary writes, or nothing.
+  returned: success
+  type: dict
+  sample: {url: "https://edge.us-west-2.example.com", service: user-service, table: users, key_column: key, database: platform_db}
+lines:
+  description: What an operator should read.
+  returned: success
+  type: list
+  elements: str
+"""

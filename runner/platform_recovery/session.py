@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start a playbook, follow its journal, end it for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import folders
+from ._collection import module
+from .call import Call
+from .errors import Busy
+from .events import Event, RunEnded, RunResumed, RunStarted, from_record
+from .processes import Process, end, identify, of_run
+from .result import Result, unopened
+
+POLL_SECONDS = 0.02
+KEPT_LINES = 60
+SETTLE_SECONDS = 5.0
+NOTE_SECONDS = 0.5
+PRIVATE_PREFIX = "platform-recovery-"
+# What ansible-playbook says with these is that it never began: options, or a file that cannot be parsed.
+NEVER_BEGAN = (4, 5)
+NO_INVENTORY = ("inventory", "Unable to parse")
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What a cancel left: nothing, or the processes that could not be ended."""
+
+    reason: str
+    remaining: tuple[str, ...] = ()
+
+
+class Run:
+    """A run that was started. `events`, `cancel` and `wait` may be used from different threads."""
+
+    def __init__(self, call: Call, on_output: Callable[[str], None] | None = None) -> None:
+        self.call = call
+        self.id = call.run_id
+        self.folder: Path | None = None
+        self._on_output = on_output
+        self._mark = secrets.token_hex(8)
+        self._private = _private_folder()
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._failure: Mapping[str, Any] | None = None
+        self._playbook: Process | None = None
+        self._cancelled: Cancelled | None = None
+        self._cancelling = threading.Lock()
+        self._code: int | None = None
+        self._opened = False
+        self._ended = False
+        self._result: Result | None = None
+        self._done = threading.Event()
+        self._playing = threading.Thread(target=self._play, name=f"recovery-{self.id}", daemon=True)
+        self._following = threading.Thread(target=self._follow, name=f"recovery-follow-{self.id}", daemon=True)
+        self._playing.start()
+        self._following.start()
+
+    def events(self) -> Iterator[Event]:
+        """Yield the run's events as they happen, until it is over. For one reader."""
+        while (event := self._events.get()) is not None:
+            yield event
+
+    def cancel(self, reason: str = "cancelled by the caller") -> Cancelled:
+        """End the playbook and everything it started. Returns when that is certain, after three seconds at most."""
+        with self._cancelling:
+            if self._cancelled is None and not self._done.is_set():
+                self._cancelled = Cancelled(reason)
+                self._note(reason)
+                main = self._playbook or self._main()
+                remaining = end(self._mark, main)
+                names = tuple(f"{process.pid} {process.command}" for process in remaining)
+                self._cancelled = Cancelled(reason, names)
+                if self.folder:
+                    folders.stop_canary(self.folder)
+            return self._cancelled or Cancelled("the run was over already")
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Wait for the end. Raises TimeoutError if it does not come in time; the run goes on then."""
+        if not self._done.wait(timeout):
+            raise TimeoutError(f"run {self.id} still goes on")
+        assert self._result is not None
+        return self._result
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return not self._done.is_set()
+
+    @property
+    def output(self) -> str:
+        """Give the last lines that ansible-playbook wrote."""
+        return "\n".join(self._lines)
+
+    def _note(self, reason: str) -> None:
+        """Journal why, while the playbook can still be part of the story; its lock may be held by what is frozen."""
+        folder = self.folder
+        if folder is None or not self._opened:
+            return
+        journal = module("journal").Journal(folder, self.id)
+        writer = threading.Thread(
+            target=journal.append, args=("observation",), kwargs={"what": "Cancel", "lines": [reason]}, daemon=True
+        )
+        writer.start()
+        writer.join(NOTE_SECONDS)
+
+    def _main(self) -> Process | None:
+        """Find the playbook's process among those of the run: the one whose parent is this process."""
+        for process in sorted(of_run(self._mark), key=lambda process: process.started):
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                if int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                    return process
+        return None
+
+    def _play(self) -> None:
+        """Run ansible-runner; the journal tells how it went, this only when it is over."""
+        try:
+            import ansible_runner  # a third of a second that nothing but a run has to pay
+
+            runner = ansible_runner.interface.init_runner(
+                **self.call.runner_arguments(self._private, self._mark),
+                event_handler=self._hear,
+                cancel_callback=lambda: False,  # its own cancel leaves work behind; see processes.py
+            )
+            runner.run()
+            self._code = runner.rc
+        except Exception as error:
+            self._lines.append(f"ansible-runner failed: {error}")
+        finally:
+            self._code = 250 if self._code is None else self._code
+
+    def _hear(self, event: Mapping[str, Any]) -> bool:
+        """Take from an event of ansible-runner what the journal cannot say. False: keep nothing of it on disk."""
+        if self._playbook is None and event.get("pid"):
+            self._playbook = identify(int(event["pid"]))
+        text = str(event.get("stdout") or "")
+        if text:
+            self._lines.extend(text.splitlines())
+            if self._on_output:
+                self._on_output(text)
+        found = (event.get("event_data") or {}).get("res")
+        if isinstance(found, Mapping):
+            if event.get("event") == "runner_on_failed" and not (event.get("event_data") or {}).get("ignore_errors"):
+                self._failure = found
+            opened = (found.get("ansible_facts") or {}).get("recovery_run")
+            if isinstance(opened, Mapping) and opened.get("folder"):
+                self.folder = self.call.cwd / str(opened["folder"])
+        return False
+
+    def _follow(self) -> None:
+        """Turn records into events, and watch for cancels and the time-out; then judge."""
+        begin = time.monotonic()
+        tail: folders.Tail | None = None
+        while True:
+            over = not self._playing.is_alive()
+            if tail is None and self.folder is not None:
+                tail = self._open(self.folder)
+            self._drain(tail)
+            if over:
+                break
+            if self.folder is not None and (self.folder / folders.CANCEL).exists():
+                self.cancel(_read(self.folder / folders.CANCEL) or "cancelled from another process")
+            elif self.call.timeout is not None and time.monotonic() - begin > self.call.timeout:
+                self.cancel(f"timed out after {self.call.timeout:g} s")
+            self._playing.join(POLL_SECONDS)
+        try:
+            with self._cancelling:
+                self._result = self._judge()
+        except Exception as error:
+            self._result = Result.from_report(self._report(2, f"The run's report could not be made: {error}"))
+        finally:
+            if self.folder:
+                for name in (folders.OWNER, folders.CANCEL):
+                    (self.folder / name).unlink(missing_ok=True)
+            self._drain(tail)
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._done.set()
+            self._events.put(None)
+
+    def _open(self, folder: Path) -> folders.Tail:
+        """Begin to follow the journal where this attempt begins."""
+        records = list(folders.Tail(folder / folders.JOURNAL).read())
+        starts = [i for i, record in enumerate(records) if record["event"] in ("run_started", "run_resumed")]
+        tail = folders.Tail(folder / folders.JOURNAL, from_seq=records[starts[-1]]["seq"] if starts else 0)
+        owner = folders.Owner(self_process(), self._playbook, self._mark)
+        with contextlib.suppress(OSError):  # a cancel from elsewhere is a convenience, the run is not
+            (folder / folders.CANCEL).unlink(missing_ok=True)
+            owner.write(folder)
+            folders.write(folder / folders.CALL, folders.to_json(self.call.remembered()))
+        return tail
+
+    def _drain(self, tail: folders.Tail | None) -> None:
+        for record in tail.read() if tail else ():
+            event = from_record(record)
+            self._opened = self._opened or isinstance(event, (RunStarted, RunResumed))
+            self._ended = self._ended or isinstance(event, RunEnded)
+            self._events.put(event)
+
+    def _judge(self) -> Result:
+        """Say how it ended, by the journal; complete the journal where the playbook could not."""
+        cancelled = self._cancelled
+        if not self._opened or self.folder is None:
+            return Result.from_report(self._never_opened(cancelled))
+        if cancelled and not self._ended:
+            journal = module("journal").Journal(self.folder, self.id)
+            journal.append("run_ended", outcome="cancelled", why=cancelled.reason, remaining=list(cancelled.remaining))
+        report = dict(module("report").render(self.folder))
+        if not cancelled and self._code and report["exit_code"] in (0, 3):
+            # The playbook failed after the journal had closed: no green light then.
+            report.update(self._report(2, "The playbook failed after its run had ended", keep=report))
+        return Result.from_report(report, self.folder)
+
+    def _never_opened(self, cancelled: Cancelled | None) -> dict[str, Any]:
+        if cancelled:
+            return self._report(5, f"Ended before the run was opened: {cancelled.reason}")
+        failure = self._failure or {}
+        if failure.get("kind"):
+            code = {"bad_input": 1, "refused": 4}.get(str(failure["kind"]), 2)
+            return self._report(code, str(failure.get("msg")), failure.get("next_action"))
+        last = "\n".join(line for line in list(self._lines)[-12:] if line.strip())
+        wrong = self._code in NEVER_BEGAN or (self._code == 1 and any(word in last for word in NO_INVENTORY))
+        if self._code == 0:
+            return self._report(2, "The playbook ended without opening a run, so nothing is known of what it did")
+        words = "The call could not be understood" if wrong else "ansible-playbook failed before the run was opened"
+        return self._report(1 if wrong else 2, f"{words} (its exit code was {self._code}):\n{last}")
+
+    def _report(
+        self, code: int, message: str, next_action: str | None = None, keep: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        failure = {
+            "kind": {1: "bad_input", 4: "refused"}.get(code, "failed"),
+            "msg": message,
+            "next_action": next_action,
+        }
+        empty = unopened(
+            run_id=self.id,
+            playbook=self.call.name,
+            mode=self.call.mode,
+            target=self.call.target,
+            exit_code=code,
+            failure=failure,
+        )
+        if keep is None:
+            return empty
+        return {"outcome": "failed", "exit_code": code, "failures": [*keep["failures"], failure]}
+
+
+def start(
+    playbook: str,
+    *,
+    inventory: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    mode: str | None = None,
+    target: str | None = None,
+    confirm: str | None = None,
+    reason: str | None = None,
+    detected_at: str | None = None,
+    run_id: str | None = None,
+    journal: str | None = None,
+    allow_data_loss: bool = False,
+    fence_statement: str | None = None,
+    check: bool = False,
+    variables: Mapping[str, Any] | None = None,
+    variable_files: Sequence[str | os.PathLike[str]] = (),
+    timeout: float | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    on_output: Callable[[str], None] | None = None,
+) -> Run:
+    """Start a playbook (a dashed name, or the path of one of your own) and return at once.
+
+    Raises WrongCall for what is wrong with the call itself. `variables` may hold secrets: they are never on a command
+    line and are gone from disk when the run is over. `timeout` cancels the run. `on_output` hears the text that
+    ansible-playbook writes, for people; programs read the events.
+    """
+    call = Call.of(
+        playbook,
+        inventory,
+        mode=mode,
+        target=target,
+        confirm=confirm,
+        reason=reason,
+        detected_at=detected_at,
+        run_id=run_id,
+        journal=journal,
+        allow_data_loss=allow_data_loss,
+        fence_statement=fence_statement,
+        check=check,
+        variables=variables,
+        variable_files=variable_files,
+        timeout=timeout,
+        cwd=cwd,
+    )
+    folder = call.guessed_folder
+    if owner := folders.working(folder):
+        raise Busy(
+            f"Run {call.run_id} is going on already, in process {owner.runner.pid}",
+            next_action=f"follow it with recovery status {call.run_id}, or end it with recovery cancel {call.run_id}",
+        )
+    return Run(call, on_output)
+
+
+def run(
+    playbook: str,
+    *,
+    inventory: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    on_event: Callable[[Event], None] | None = None,
+    **wish: Any,
+) -> Result:
+    """Run a playbook to its end; takes what `start` takes. An exception of `on_event` cancels the run and is raised."""
+    running = start(playbook, inventory=inventory, **wish)
+    try:
+        for event in running.events():
+            if on_event:
+                on_event(event)
+    except BaseException:
+        running.cancel("the caller was interrupted")
+        running.wait(SETTLE_SECONDS)
+        raise
+    return running.wait()
+
+
+def self_process() -> Process:
+    """Give this process."""
+    found = identify(os.getpid())
+    assert found is not None
+    return found
+
+
+def _private_folder() -> Path:
+    """Make the folder for what may be secret, in memory where there is such a place; clear those of killed runs."""
+    memory = Path("/dev/shm")
+    root = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    for left in root.glob(f"{PRIVATE_PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid, started = left.name.removeprefix(PRIVATE_PREFIX).split("-")[:2]
+            if left.stat().st_uid == os.getuid() and not Process(int(pid), int(started)).alive:
+                shutil.rmtree(left, ignore_errors=True)
+    own = self_process()
+    return Path(tempfile.mkdtemp(prefix=f"{PRIVATE_PREFIX}{own.pid}-{own.started}-", dir=root))
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8").strip()
+    return ""

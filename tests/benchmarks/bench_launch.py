@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""(c) From launch to the first acknowledged write through the edge, against a bare script of the same calls.
+
+On the lab, primary killed each time, the two in turn. Measured beside: a switchover's outage, a second run's length.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.client import Client
+from tests.support.platform import EAST, EDGE, ROOT, WEST, Ended, failover, lab, variables
+
+ROUNDS = 5
+
+
+def bench() -> dict[str, Any]:
+    """Measure by a client that is not the canary."""
+    lab("up")
+    raw, ours, again, outages = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        sink = Path(folder)
+        for _ in range(ROUNDS):
+            raw.append(first_write(raw_script))
+            ours.append(first_write(lambda: checked(failover(sink, **variables()))))
+            begin = time.monotonic()
+            checked(failover(sink, **variables()))
+            again.append(time.monotonic() - begin)
+            outages.append(switchover_outage(sink))
+    lab("reset")
+    extra = [a - b for a, b in zip(ours, raw, strict=True)]
+    rows = [("seconds", "median", "all")]
+    for name, figures in (
+        ("raw script: launch to first write", raw),
+        ("checklist: launch to first write", ours),
+        ("more than the raw script", extra),
+        ("second run, nothing to do", again),
+        ("switchover: write outage", outages),
+    ):
+        rows.append((name, f"{statistics.median(figures):.2f}", " ".join(f"{figure:.2f}" for figure in figures)))
+    return {
+        "rows": rows,
+        "claims": [
+            ("launch to first write, s", statistics.median(ours), 5.0),
+            ("more than the raw script, s", statistics.median(extra), 3.0),
+            ("second run, s", statistics.median(again), 5.0),
+            ("switchover outage, s", statistics.median(outages), 2.4),
+        ],
+    }
+
+
+def first_write(recover: Callable[[], None]) -> float:
+    """Kill the primary under load, recover, and see when a client's write was acknowledged again."""
+    lab("reset")
+    with Client(EDGE, f"bench-{uuid.uuid4().hex[:6]}") as client:
+        client.wait_for(100)
+        lab("break", "kill", f"{WEST}/postgresql")
+        begin = time.time()
+        recover()
+        client.wait_for(5)
+    return min(at for at in client.acknowledged.values() if at > begin) - begin
+
+
+def switchover_outage(sink: Path) -> float:
+    """Switch over under load and give the longest time without an acknowledged write."""
+    lab("reset")
+    with Client(EDGE, f"bench-{uuid.uuid4().hex[:6]}") as client:
+        client.wait_for(100)
+        checked(failover(sink, **variables(recovery_mode="switchover")))
+        client.wait_for(20)
+    return client.outage()
+
+
+def checked(ended: Ended) -> None:
+    """A benchmark of a failed run would be a lie."""
+    if ended.code != 0:
+        raise RuntimeError(ended.output)
+
+
+def raw_script() -> None:
+    """The same calls in a bare script, in a process of its own, as an operator would have prepared it."""
+    subprocess.run([sys.executable, "-m", "tests.benchmarks.raw_failover", EAST], cwd=ROOT, check=True)

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client of its own kind, against which the canary's figures are held: asyncio, one write at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+
+
+@dataclass
+class Client:
+    """Writes rows through an edge, one every 10 ms at most, and remembers what was acknowledged and when."""
+
+    url: str
+    prefix: str
+    service: str = "user-service"
+    acknowledged: dict[str, float] = field(default_factory=dict)
+    failed: list[float] = field(default_factory=list)
+
+    def __enter__(self) -> Client:
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._write()), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(10)
+
+    def wait_for(self, count: int, seconds: float = 30) -> None:
+        """Wait until so many more writes are acknowledged."""
+        wanted = len(self.acknowledged) + count
+        deadline = time.monotonic() + seconds
+        while len(self.acknowledged) < wanted:
+            assert time.monotonic() < deadline, f"{len(self.acknowledged)} of {wanted} writes acknowledged"
+            time.sleep(0.02)
+
+    def outage(self) -> float:
+        """Give the longest time without an acknowledged write, in seconds."""
+        stamps = sorted(self.acknowledged.values())
+        return max((after - before for before, after in itertools.pairwise(stamps)), default=0.0)
+
+    async def _write(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=1)
+        number = 0
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while not self._end.is_set():
+                number += 1
+                key = f"{self.prefix}-{number:06d}"
+                try:
+                    address = f"{self.url}/v1/{self.service}/rows"
+                    async with session.post(address, json={"key": key, "value": "x"}) as response:
+                        good = response.status == 201
+                except (aiohttp.ClientError, asyncio.TimeoutError):
+                    good = False
+                if good:
+                    self.acknowledged[key] = time.time()
+                else:
+                    self.failed.append(time.time())
+                await asyncio.sleep(0.01)

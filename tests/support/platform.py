@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab and the checklists, used through their command lines as people use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+WEST, EAST = "us-west-2", "us-east-1"
+EDGE = "http://127.101.0.80:8080"
+CANARY_CLIENT = ROOT / "plugins/module_utils/canary_client.py"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended: what it printed, its exit code, and its report if it got so far."""
+
+    code: int
+    output: str
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return content
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "journal.jsonl").read_text().splitlines()]
+
+
+def lab(*words: str, ok: bool = True) -> str:
+    """Call recovery-lab."""
+    done = subprocess.run(
+        [BIN / "recovery-lab", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0 or not ok, done.stdout + done.stderr
+    return done.stdout
+
+
+def healthy_lab() -> None:
+    """Bring the lab back to its first healthy state, data included, unless nothing happened to it."""
+    if not json.loads(lab("status", "--json"))["healthy"]:
+        lab("reset")
+
+
+def servers() -> dict[str, dict[str, Any]]:
+    """Give the lab's servers by target."""
+    return {row["target"]: row for row in json.loads(lab("status", "--json"))["servers"]}
+
+
+def sql(region: str, statement: str, *, inside: bool = False) -> list[tuple[Any, ...]]:
+    """Ask a region's PostgreSQL, from the operator's place or from inside its region."""
+    url = servers()[f"{region}/postgresql"]["connect"]["direct_url" if inside else "url"]
+    with closing(psycopg2.connect(url, connect_timeout=3)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+
+def keys_in(region: str, prefix: str) -> set[str]:
+    """Give the keys of a client's rows as the database holds them, asked by plain SQL."""
+    return {row[0] for row in sql(region, f"SELECT key FROM users WHERE key LIKE '{prefix}%'")}
+
+
+def variables(**more: Any) -> dict[str, Any]:
+    """Give the operator's variables for a failover to the east."""
+    return {"recovery_target": EAST, "recovery_confirm": EAST, **more}
+
+
+def command(run_id: str, sink: Path, wish: dict[str, Any], inventory: str = "inventories/lab") -> list[str]:
+    """Give the plain ansible-playbook call."""
+    full = {"recovery_run_id": run_id, "recovery_journal": f"file:{sink}", **wish}
+    full = {name: value for name, value in full.items() if value is not None}
+    playbook = "platform.recovery.database_failover"
+    return [str(BIN / "ansible-playbook"), playbook, "-i", inventory, "-e", json.dumps(full)]
+
+
+def environment() -> dict[str, str]:
+    """Give the environment of a call from the checkout."""
+    return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+
+def failover(sink: Path, *, run_id: str | None = None, inventory: str = "inventories/lab", **wish: Any) -> Ended:
+    """Run the checklist with plain ansible-playbook to its end."""
+    run_id = run_id or f"test-{uuid.uuid4().hex[:8]}"
+    argv = command(run_id, sink, wish, inventory)
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=240)
+    return Ended(done.returncode, done.stdout + done.stderr, sink / run_id)
+
+
+@contextmanager
+def canary(folder: Path, prefix: str) -> Iterator[Path]:
+    """Have the project's own canary write through the west edge."""
+    argv = [sys.executable, CANARY_CLIENT, "--url", EDGE, "--service", "user-service", "--folder", folder]
+    subprocess.run([*argv, "--run-prefix", prefix, "--max-seconds", "300"], check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        (folder / "stop").touch()

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.platform.recovery.plugins.module_utils import platform, schema
+from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
+from ansible_collections.platform.recovery.plugins.modules.platform_description import DOCUMENTATION
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = yaml.safe_load(DOCUMENTATION)["options"]
+CALL = {
+    "playbook": "database-failover",
+    "modes": ["plan", "switchover", "failover"],
+    "mode": "failover",
+    "target": "us-east-1",
+}
+
+
+def inventory(name: str) -> dict[str, Any]:
+    text = (ROOT / f"inventories/{name}/group_vars/all/platform.yml").read_text()
+    variables: dict[str, Any] = yaml.safe_load(text)
+    return {"platform": variables["recovery_platform"], "credentials": variables["recovery_credentials"]}
+
+
+def examine(**changes: Any) -> tuple[dict[str, Any], list[str]]:
+    data = {**CALL, **inventory("example"), **changes}
+    options, problems = schema.Validator(maps=platform.MAPS).check(OPTIONS, data)
+    if not problems:
+        problems += platform.cross_check(options["platform"], options["credentials"])
+        problems += platform.check_wish(platform.Wish.of(options), options["platform"])
+    return options, [str(problem) for problem in problems]
+
+
+@pytest.mark.parametrize("name", ["lab", "example"])
+def test_both_inventories_are_valid(name: str) -> None:
+    assert examine(**inventory(name))[1] == []
+
+
+@pytest.mark.parametrize("name", ["lab", "example"])
+def test_no_description_says_who_is_primary_now(name: str) -> None:
+    for database in inventory(name)["platform"]["databases"].values():
+        for member in database["members"].values():
+            assert not {"primary", "role", "leader", "standby"} & set(member)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "services.user-service.database",
+            "platfrm_db",
+            "services.user-service.database: got 'platfrm_db'.*did you mean 'platform_db'",
+        ),
+        (
+            "services.user-service.clusters",
+            ["us-west-1"],
+            "services.user-service.clusters: got 'us-west-1'.*did you mean 'us-west-2'",
+        ),
+        ("services.plugin-service.depends_on", ["tenant-servce"], "did you mean 'tenant-service'"),
+        ("clusters.us-west-2.region", "us-wst-2", "clusters.us-west-2.region.*did you mean 'us-west-2'"),
+        ("edges.us-west-2.url", None, "edges.us-west-2.url: got nothing, expected a text"),
+        ("databases.platform_db.credentials", "postgres_admin", "did you mean 'postgresql_admin'"),
+        (
+            "databases.platform_db.objectives.rto_seconds",
+            "half an hour",
+            "rto_seconds: got 'half an hour', expected a number",
+        ),
+        ("databases.platform_db.provider", "streming", "did you mean 'streaming'"),
+        ("databases.platform_db.members.us-east-1.sslmode", "prefer", "expected one of disable, require"),
+        ("canary.edge", "us-west", "canary.edge.*did you mean 'us-west-2'"),
+        ("regoins", {}, "platform.regoins.*did you mean 'regions'"),
+    ],
+)
+def test_an_error_names_key_value_and_nearest(path: str, value: Any, expected: str) -> None:
+    changed = copy.deepcopy(inventory("example"))
+    *parents, last = path.split(".")
+    place = changed["platform"]
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    _options, problems = examine(**changed)
+    assert len(problems) == 1
+    assert re.search(expected, problems[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"target": "us-est-1"}, "recovery_target: got 'us-est-1'.*did you mean 'us-east-1'"),
+        ({"target": None}, "recovery_target: got nothing"),
+        ({"target": "eu-west-1"}, "recovery_target: got 'eu-west-1', expected a region that holds a member"),
+        ({"mode": "drill"}, "recovery_mode: got 'drill'.*not of this playbook at present"),
+        ({"mode": "failovr"}, "recovery_mode: got 'failovr'.*did you mean 'failover'"),
+        ({"detected_at": "just now"}, "recovery_detected_at: got 'just now'"),
+        ({"allow_data_loss": True}, "recovery_reason: got nothing"),
+        ({"fence_statement": "switched off", "reason": " "}, "recovery_reason"),
+    ],
+)
+def test_what_the_operator_wants_is_checked(changes: dict[str, Any], expected: str) -> None:
+    _options, problems = examine(**changes)
+    assert len(problems) == 1
+    assert re.search(expected, problems[0])
+
+
+@pytest.mark.parametrize("confirm", [None, "us-west-2", "us-east-1 "])
+def test_an_unconfirmed_change_is_refused(confirm: str | None) -> None:
+    options, _problems = examine(confirm=confirm)
+    with pytest.raises(PreconditionFailed, match="recovery_confirm=us-east-1"):
+        platform.require_confirmation(platform.Wish.of(options))
+
+
+@pytest.mark.parametrize("changes", [{"confirm": "us-east-1"}, {"mode": "plan"}])
+def test_a_confirmed_change_and_a_plan_pass(changes: dict[str, Any]) -> None:
+    options, _problems = examine(**changes)
+    platform.require_confirmation(platform.Wish.of(options))
+
+
+def test_the_selection_holds_what_roles_need_and_no_secret() -> None:
+    options, _problems = examine()
+    [database] = platform.select(platform.Wish.of(options), options["platform"])
+    assert database["target_host"] == "db.us-east-1.example.com"
+    assert len(database["workloads"]) == 8
+    assert database["applications"] == ["ai-service", "plugin-service", "tenant-service", "user-service"]
+    assert set(database["clusters"]) == {"us-west-2", "us-east-1"}
+    assert database["credentials"] == "postgresql_admin"
+    assert "password" not in str(database)
