@@ -63,13 +63,14 @@ class ActionModule(RecoveryAction):
             if check_room:
                 session = Session(members[options["target"]], credentials, **limits)
                 room = beside.submit(observe.room_problem, session)
-            states = observe.look(members, credentials, **limits)
+            states = observe.look(members, credentials, **limits, again=options["target"])
             evidence = observe.witnesses(
                 members,
                 states,
                 target=options["target"],
                 ask_service_managers=options["ask_service_managers"],
                 seconds=options["connect_seconds"] + 1,
+                look_again=lambda some: observe.look(some, credentials, **limits),
             )
             room_problem = room.result() if room else None
         source = decide.judge(DatabaseView(states), options["target"]).source

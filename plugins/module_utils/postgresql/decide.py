@@ -151,7 +151,8 @@ def expected_loss(view: DatabaseView, verdict: Verdict, request: Request) -> Los
         return behind(target, behind_now, "the primary's position now")
     known = view.known
     missing = None if known is None or known.lsn is None else max(0, known.lsn - position)
-    end = request.failed_at if request.failed_at is not None else target.asked_at
+    # A primary that lives on somewhere may have taken writes until now, whenever the alarm was given.
+    end = target.asked_at if request.failed_at is None or verdict.standing == "isolated" else request.failed_at
     bounds = [
         (held_until(target), "age of the newest change it holds; an upper bound, for an idle primary looks the same"),
         (request.covered_until, "what was seen before the fence"),
@@ -283,6 +284,16 @@ def mode_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
                 "refuse",
                 next_action="use recovery_mode=switchover to move a healthy primary without loss",
             )
+        if serves_others(view, verdict):
+            return Gate(
+                "failure confirmed",
+                seen,
+                "no vantage point at which the primary works",
+                "refuse",
+                next_action=f"{verdict.source} works for its standby and its applications, only we do not reach it: "
+                "repair our way to it and use recovery_mode=switchover; to replace it all the same, stop and mask its "
+                "PostgreSQL first",
+            )
         return Gate("failure confirmed", seen, "no primary can be reached")
     if request.mode == "switchover":
         held = [item for item in view.about(verdict.source or "") if item.fenced]
@@ -301,6 +312,15 @@ def mode_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
             )
         return Gate("primary alive", seen, "the primary answers")
     return Gate("state of the primary", seen, "known")
+
+
+def serves_others(view: DatabaseView, verdict: Verdict) -> bool:
+    """Say whether a primary that we cannot reach works: its standby hears it, and applications are ready with it.
+
+    One of the two would not do. A hanging server may still greet its standby, and readiness lags behind a failure.
+    """
+    alive = [item.vantage for name in verdict.suspects for item in view.about(name) if item.alive]
+    return all(any(vantage.startswith(kind) for vantage in alive) for kind in ("standby ", "kubernetes "))
 
 
 def standing_words(view: DatabaseView, verdict: Verdict) -> str:
@@ -411,9 +431,19 @@ def loss_gate(loss: Loss, request: Request) -> Gate:
         seen,
         wanted,
         "refuse",
-        next_action="bring the standby nearer (resume its replay, repair its replication), or accept the loss for this "
-        "run with recovery_allow_data_loss=true and a recovery_reason",
+        next_action=closer_words(request) + "accept the loss for this run with recovery_allow_data_loss=true and a "
+        "recovery_reason",
     )
+
+
+def closer_words(request: Request) -> str:
+    """Say how the expected loss may turn out smaller."""
+    nearer = "bring the standby nearer (resume its replay, repair its replication), or "
+    if request.failed_at is None and request.final_lsn is None:
+        nearer += (
+            "say when the primary was lost (recovery_detected_at: what it did not write after that is no loss), or "
+        )
+    return nearer
 
 
 def loss_words(loss: Loss) -> str:

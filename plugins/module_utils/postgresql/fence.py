@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +27,11 @@ FAILOVER_CONNECT_SECONDS = 0.3
 Step = Literal["nothing", "drain", "kill", "rely", "note", "refuse"]
 Proof = Literal["stopped", "standby", "statement", "none"]
 STRENGTH: dict[Proof, int] = {"none": 0, "statement": 1, "standby": 2, "stopped": 3}
+
+
+class Interrupted(Exception):
+    """This process was told to end."""
+
 
 OLD_SESSIONS = """
 SELECT count(*), count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -47,6 +55,8 @@ class FenceRequest:
     tables: tuple[str, ...] = ()
     table_seconds: float = 0.5
     evidence: tuple[Evidence, ...] = ()
+    interrupted: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set when somebody wants this process to end: what is half done is undone first."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,35 @@ def choose(situation: Situation, *, mode: Mode, target_is_primary: bool, stateme
         # What could be refused has happened. The applications are with the target, and are not stopped once more.
         return "note"
     return "rely" if statement else "refuse"
+
+
+@contextmanager
+def obeying_later(interrupted: threading.Event) -> Iterator[None]:
+    """Obey a signal that ends this process only when nothing is half done.
+
+    Ansible's workers end at once, past every `finally`: a drain that is cancelled would leave a living primary that
+    refuses writes.
+    """
+    got: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        got.append(number)
+        interrupted.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(Interrupted):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if got:
+        os.kill(os.getpid(), got[0])
+        raise StepFailed(
+            "The fence was interrupted",
+            observed=signal.Signals(got[0]).name,
+            next_action="what it had begun was undone; run the same again",
+        )
 
 
 def survey(
@@ -232,6 +271,7 @@ class Drain:
                     final = self.catch_up()
                 with self.timed("compare"):
                     tables = self.compare()
+                self.heed()
                 self.leave_nothing_behind()
                 observed = self.stop()
         finally:
@@ -253,6 +293,7 @@ class Drain:
 
     def quiesce(self, sessions: Sequence[Session]) -> None:
         """End every session that may write and let no new one."""
+        self.heed()
         own = [session.value("SELECT pg_backend_pid()") for session in sessions if session.member == self.source.member]
         self.sql.run("ALTER SYSTEM SET default_transaction_read_only = on")
         self.sql.run("SELECT pg_reload_conf()")
@@ -382,7 +423,17 @@ class Drain:
 
     def wait(self, condition: Callable[[], bool], describe: str) -> None:
         """Wait for a condition within the time that applications may be kept waiting."""
-        wait_until(condition, seconds=self.request.drain_seconds, interval=POLL_SECONDS, describe=describe)
+
+        def probe() -> bool:
+            self.heed()
+            return condition()
+
+        wait_until(probe, seconds=self.request.drain_seconds, interval=POLL_SECONDS, describe=describe)
+
+    def heed(self) -> None:
+        """Go no further if this process is to end. Raises Interrupted."""
+        if self.request.interrupted.is_set():
+            raise Interrupted
 
 
 def release(session: Session) -> bool:
@@ -470,7 +521,7 @@ class Runner:
         """Do it, for all members at once."""
         if not chosen:
             return []
-        with ThreadPoolExecutor(max_workers=len(chosen)) as pool:
+        with obeying_later(self.request.interrupted), ThreadPoolExecutor(max_workers=len(chosen)) as pool:
             return list(pool.map(lambda name: self.one(self.situations[name], chosen[name]), chosen))
 
     def one(self, situation: Situation, step: Step) -> Fenced:

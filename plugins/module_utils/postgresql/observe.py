@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,9 +23,6 @@ from .model import (
     parse_lsn,
     shown_seconds,
 )
-
-FRESH_MESSAGE_SECONDS = 1.0
-"""A standby that heard from its primary this recently is a witness that the primary lives."""
 
 ROOM_SECONDS = 3.0
 
@@ -164,18 +161,24 @@ def room_problem(session: Session) -> str | None:
 
 
 def look(
-    members: Mapping[str, Member], credentials: Credentials, *, connect_seconds: float, statement_seconds: float
+    members: Mapping[str, Member],
+    credentials: Credentials,
+    *,
+    connect_seconds: float,
+    statement_seconds: float,
+    again: str | None = None,
 ) -> dict[str, MemberState]:
-    """Ask all members at once."""
+    """Ask all members at once. The one named by `again` gets a second try when it is silent: all depends on it."""
 
     def ask(member: Member) -> MemberState:
         session = Session(member, credentials, connect_seconds=connect_seconds, statement_seconds=statement_seconds)
         try:
-            return look_at(session)
+            state = look_at(session)
+            return look_at(session) if member.name == again and state.cause == "timeout" else state
         finally:
             session.close()
 
-    with ThreadPoolExecutor(max_workers=min(32, len(members))) as pool:
+    with ThreadPoolExecutor(max_workers=min(32, max(1, len(members)))) as pool:
         return {state.name: state for state in pool.map(ask, members.values())}
 
 
@@ -186,16 +189,18 @@ def witnesses(
     target: str,
     ask_service_managers: bool,
     seconds: float,
+    look_again: Callable[[Mapping[str, Member]], Mapping[str, MemberState]],
 ) -> tuple[Evidence, ...]:
     """Collect what SQL, the peers and the service managers say about each member that may hold a primary."""
     doubtful = [name for name, state in states.items() if name != target and not state.is_standby]
+    silent = [name for name in doubtful if not states[name].reachable]
     evidence = [sql_evidence(states[name]) for name in doubtful]
-    for name in doubtful:
-        if not states[name].reachable:
-            evidence += peer_evidence(name, states.values())
+    fed = {name: members[name] for name, state in states.items() if silent and state.streaming}
+    later = look_again(fed) if fed else {}
+    for name in silent:
+        evidence += peer_evidence(name, states.values(), later)
     if ask_service_managers:
-        silent = [members[name] for name in doubtful if not states[name].reachable]
-        evidence += service_manager_evidence(silent, seconds)
+        evidence += service_manager_evidence([members[name] for name in silent], seconds)
     return tuple(evidence)
 
 
@@ -205,8 +210,12 @@ def sql_evidence(state: MemberState) -> Evidence:
     return Evidence("sql", state.name, seen, state.answers)
 
 
-def peer_evidence(name: str, states: Iterable[MemberState]) -> list[Evidence]:
-    """Say what the standbys hear from the primary that cannot be reached."""
+def peer_evidence(name: str, states: Iterable[MemberState], later: Mapping[str, MemberState]) -> list[Evidence]:
+    """Say what the standbys hear from the primary that cannot be reached.
+
+    A message that came in after the first look is the word of a primary that works: `later` holds the second look at
+    the same standbys, taken once our own connection had failed.
+    """
     found = []
     for state in states:
         if not state.is_standby or state.name == name:
@@ -215,11 +224,19 @@ def peer_evidence(name: str, states: Iterable[MemberState]) -> list[Evidence]:
         if receiver is None:
             found.append(Evidence(f"standby {state.name}", name, "its replication connection is gone", False))
             continue
-        age = receiver.message_age_seconds
-        fresh = state.streaming and age is not None and age <= FRESH_MESSAGE_SECONDS
-        seen = f"its receiver is {receiver.status}, last message {shown_seconds(age)} ago"
-        found.append(Evidence(f"standby {state.name}", name, seen, True if fresh else None))
+        seen = f"its receiver is {receiver.status}, last message {shown_seconds(receiver.message_age_seconds)} ago"
+        now = later.get(state.name)
+        heard = now is not None and state.asked_at is not None and heard_at(now) > state.asked_at
+        if heard:
+            seen = f"its receiver is {receiver.status}, and the primary's messages go on"
+        found.append(Evidence(f"standby {state.name}", name, seen, True if heard else None))
     return found
+
+
+def heard_at(state: MemberState) -> float:
+    """Give when a standby got the last message of its primary, by the standby's own clock. 0 is never."""
+    age = state.receiver.message_age_seconds if state.streaming and state.receiver else None
+    return 0.0 if age is None or state.asked_at is None else state.asked_at - age
 
 
 def service_manager_evidence(silent: Iterable[Member], seconds: float) -> list[Evidence]:

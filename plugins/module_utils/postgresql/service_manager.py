@@ -11,6 +11,7 @@ import shlex
 import stat
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,14 @@ ASSIGNMENT = re.compile(r"^(ActiveState|SubState|MainPID|UnitFileState)=(.*)$", 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back from a command on a server's host. `trouble` says why nothing did."""
+    """What came back from a command on a server's host.
+
+    `trouble` says why nothing did; `wordless`, that ssh itself did not say why.
+    """
 
     output: str = ""
     trouble: str | None = None
+    wordless: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,24 @@ def read_status(fence: Fence, answer: Answer) -> UnitStatus:
 
 
 def run(fence: Fence, command: str, *, seconds: float) -> Answer:
-    """Run a command on the server's host, within the deadline."""
+    """Run a command on the server's host, within the deadline.
+
+    A shared connection may end without a word: its server was restarted, or its network came back. That says nothing
+    about the host, so it is asked once more over a connection of its own. Every command sent here may be given twice.
+    """
+    begin = time.monotonic()
+    answer = ask(fence, command, seconds=seconds, shared=control_folder())
+    if answer.wordless:
+        left = max(CONNECT_SECONDS, seconds - (time.monotonic() - begin))
+        return ask(fence, command, seconds=left, shared=None)
+    return answer
+
+
+def ask(fence: Fence, command: str, *, seconds: float, shared: Path | None) -> Answer:
+    """Call ssh once. `shared` is the folder of the connections that are kept."""
     try:
         done = subprocess.run(
-            ssh_command(fence, command),
+            ssh_command(fence, command, shared),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -119,12 +138,14 @@ def run(fence: Fence, command: str, *, seconds: float) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer(trouble=f"no answer by ssh from {fence.host}:{fence.port} within {seconds:g} s")
     if done.returncode == 255:
-        return Answer(trouble=f"ssh to {fence.host}:{fence.port} failed: {last_line(done.stderr)}")
+        reason = last_line(done.stderr)
+        trouble = f"ssh to {fence.host}:{fence.port} failed: {reason or 'the connection ended without a word'}"
+        return Answer(trouble=trouble, wordless=not reason)
     return Answer(output=done.stdout)
 
 
-def ssh_command(fence: Fence, command: str) -> list[str]:
-    """Build the call of ssh. One connection is kept for the steps that follow within half a minute."""
+def ssh_command(fence: Fence, command: str, shared: Path | None) -> list[str]:
+    """Build the call of ssh. A shared connection is kept for the steps that follow within half a minute."""
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": str(CONNECT_SECONDS),
@@ -139,11 +160,12 @@ def ssh_command(fence: Fence, command: str) -> list[str]:
     if fence.identity_file:
         options["IdentityFile"] = fence.identity_file
         options["IdentitiesOnly"] = "yes"
-    folder = control_folder()
-    if folder is not None:
+    if shared is None:
+        options["ControlPath"] = "none"
+    else:
         options |= {
             "ControlMaster": "auto",
-            "ControlPath": str(folder / "%C"),
+            "ControlPath": str(shared / "%C"),
             "ControlPersist": str(PERSIST_SECONDS),
         }
     settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
@@ -169,4 +191,4 @@ def control_folder() -> Path | None:
 def last_line(text: str) -> str:
     """Give the line of ssh's complaint that says what happened."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it gave no reason"
+    return lines[-1] if lines else ""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -207,6 +208,31 @@ def test_a_standby_that_does_not_catch_up_releases_the_applications(pair: Pair) 
         before = len(writer.acknowledged)
         wait_for(lambda: len(writer.acknowledged) > before + 5)
     assert "read_only" in writer.refused or "lost" in writer.refused
+    assert pair.manager.masked == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_cancelled_drain_lets_applications_write_again(pair: Pair, number: signal.Signals) -> None:
+    """The standby does not catch up, so the drain waits; then somebody cancels."""
+    obeyed: list[int] = []
+    before = signal.signal(number, lambda got, _frame: obeyed.append(got))
+    pair.east.sql("SELECT pg_wal_replay_pause()")
+    insert(pair.west, "not-replayed")
+
+    def cancel() -> None:
+        wait_for(lambda: pair.west.sql("SHOW default_transaction_read_only") == "on")
+        os.kill(os.getpid(), number)
+
+    cancelling = threading.Thread(target=cancel)
+    cancelling.start()
+    try:
+        with pytest.raises(StepFailed, match="interrupted"):
+            call("fence", members=pair.options(), mode="switchover", drain_seconds=30)
+    finally:
+        cancelling.join()
+        signal.signal(number, before)
+    assert obeyed == [number]
+    insert(pair.west, "again")
     assert pair.manager.masked == set()
 
 

@@ -84,14 +84,40 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         client.require_psycopg2()
 
 
-def test_the_command_of_ssh_asks_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp")
-    command = service_manager.ssh_command(FENCE, "true")
+def test_the_command_of_ssh_asks_nobody(tmp_path: Path) -> None:
+    command = service_manager.ssh_command(FENCE, "true", tmp_path)
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=/hosts", "IdentityFile=/key"):
         assert option in command
     assert command[-7:] == ["-p", "2222", "-l", "recovery", "--", "h", "true"]
+    assert f"ControlPath={tmp_path}/%C" in command
+    assert "ControlPath=none" in service_manager.ssh_command(FENCE, "true", None)
+
+
+def test_a_control_folder_fits_a_sockets_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 60)))
-    assert not any("ControlPath" in part for part in service_manager.ssh_command(FENCE, "true"))
+    assert service_manager.control_folder() is None
+
+
+@pytest.mark.parametrize(("words", "asked"), [("", 2), ("Permission denied (publickey).", 1)])
+def test_a_shared_connection_that_ends_without_a_word_is_asked_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, asked: int
+) -> None:
+    calls = tmp_path / "calls"
+    ssh = tmp_path / "ssh"
+    answer = "ActiveState=inactive\\nMainPID=0\\nUnitFileState=masked\\n"
+    ssh.write_text(
+        f"""#!/bin/sh
+echo >>{calls}
+case "$*" in *ControlPath=none*) printf '{answer}' ;; *) printf '%s' '{words}' >&2; exit 255 ;; esac
+"""
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(service_manager, "control_folder", lambda: tmp_path)
+    status = service_manager.status(FENCE, seconds=5)
+    assert len(calls.read_text().splitlines()) == asked
+    assert status.fenced is (asked == 2)
+    assert words in status.observed
 
 
 def test_a_control_folder_of_others_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, observe
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.decide import Request, judge
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Attached,
@@ -56,6 +56,9 @@ ORPHAN = replace(STANDBY, receiver=None)
 PROMOTED = replace(STANDBY, in_recovery=False, timeline=2, current_lsn=1000, receiver=None)
 ALIVE = Evidence("kubernetes", "west", "pods are ready", True)
 DEAD = Evidence("sql", "west", "connection refused", False)
+HEARD = Evidence("standby north", "west", "the primary's messages go on", True)
+READY = Evidence("kubernetes west", "west", "4 of 4 services ready", True)
+UNREADY = Evidence("kubernetes west", "west", "0 of 4 services ready", False)
 FENCED = Evidence("service manager", "west", "postgresql is inactive and masked", False, fenced=True)
 MIB = 1024 * 1024
 
@@ -104,6 +107,9 @@ def test_disagreement_is_shown() -> None:
         (view(DOWN, ORPHAN), want(), []),
         (view(DOWN, ORPHAN, evidence=(DEAD, ALIVE)), want(), []),
         (view(PRIMARY, STANDBY), want(), ["failure confirmed"]),
+        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, READY)), want(), ["failure confirmed"]),
+        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, UNREADY)), want(), []),
+        (view(DOWN, ORPHAN, evidence=(DEAD, READY)), want(), []),
         (view(PRIMARY, STANDBY), want(mode="switchover"), []),
         (view(DOWN, ORPHAN), want(mode="switchover"), ["primary alive"]),
         (view(DOWN, ORPHAN, evidence=(FENCED,)), want(mode="switchover"), []),
@@ -180,6 +186,8 @@ def test_accepted_loss_is_an_override_by_its_reason() -> None:
         (view(DOWN, replace(ORPHAN, last_replay_at=None, checkpoint_at=NOW - 30)), want(), 30, None),
         (view(DOWN, replace(ORPHAN, last_replay_at=None)), want(covered_until=NOW - 4), 4, None),
         (view(DOWN, ORPHAN), want(covered_until=NOW - 4), 2, None),
+        (view(DOWN, ORPHAN), want(failed_at=NOW - 1), 1, None),
+        (view(DOWN, ORPHAN, evidence=(DEAD, ALIVE)), want(failed_at=NOW - 1), 2, None),
         (view(DOWN, replace(STANDBY, last_replay_at=NOW - 50)), want(), 0.1, None),
         (
             view(DOWN, replace(STANDBY, last_replay_at=NOW - 50, receiver=replace(RECEIVER, latest_end_lsn=2000))),
@@ -193,6 +201,27 @@ def test_expected_loss(seen: DatabaseView, request_: Request, seconds: float, co
     loss = decide.expected_loss(seen, judge(seen, "east"), request_)
     assert loss.seconds == pytest.approx(seconds)
     assert loss.bytes == count
+
+
+@pytest.mark.parametrize(
+    ("age_then", "age_later", "alive"),
+    [(0.05, 0.1, True), (0.05, 1.6, None), (2.0, 3.5, None), (None, None, None)],
+)
+def test_a_standby_is_a_witness_by_what_it_hears_after_we_asked(
+    age_then: float | None, age_later: float | None, alive: bool | None
+) -> None:
+    first = replace(STANDBY, receiver=replace(RECEIVER, message_age_seconds=age_then))
+    later = replace(STANDBY, asked_at=NOW + 1.5, receiver=replace(RECEIVER, message_age_seconds=age_later))
+    found = observe.peer_evidence("west", [first], {"east": later})
+    assert [item.alive for item in found] == [alive]
+
+
+def test_a_lost_loss_says_how_it_may_be_smaller() -> None:
+    seen = view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61))
+    words = [g.next_action or "" for g in decide.confirmation_gates(seen, judge(seen, "east"), want()) if g.refuses]
+    assert "recovery_detected_at" in words[0]
+    known = decide.confirmation_gates(seen, judge(seen, "east"), want(failed_at=NOW))
+    assert not any("recovery_detected_at" in (gate.next_action or "") for gate in known)
 
 
 def test_received_log_counts_as_held() -> None:
