@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import record, record_lost
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
@@ -21,12 +22,9 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs."""
         with opened(call.options, check=call.check) as (fleet, targets):
+            record_lost(call.run, "repoint", fleet.lost, call.options["reason"], check=call.check)
             result = repoint(fleet, targets, call.options["variable"], call.options["value"])
         if not call.diff:
             del result["diff"]
-        if call.run and not call.check:
-            target = f"{result['variable']}={result['value']}"
-            call.run.journal.append(
-                "action", what="repoint", target=target, changed=result["changed"], lines=result["lines"]
-            )
+        record(call.run, "repoint", f"{result['variable']}={result['value']}", result, check=call.check)
         return result

@@ -10,6 +10,11 @@ from typing import Any
 from ansible_collections.platform.recovery.plugins.module_utils.clock import parse
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
+    progress_of,
+    record,
+    record_lost,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
@@ -24,12 +29,9 @@ class ActionModule(RecoveryAction):
         """Watch until all are ready; restart first what is asked to be restarted."""
         since = restart_since(call.options)
         with opened(call.options, check=call.check) as (fleet, targets):
-            result = rollout(fleet, targets, restart_since=since, progress=getattr(call, "progress", None))
-        if call.run and not call.check:
-            target = f"{result['total']} workloads"
-            call.run.journal.append(
-                "action", what="rollout", target=target, changed=result["changed"], lines=result["lines"]
-            )
+            record_lost(call.run, "restart", fleet.lost, call.options["reason"], check=call.check)
+            result = rollout(fleet, targets, restart_since=since, progress=progress_of(call.run, "restart"))
+        record(call.run, "restart", f"{result['total']} workloads", result, check=call.check)
         return result
 
 

@@ -9,6 +9,11 @@ from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
+    progress_of,
+    record,
+    record_lost,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
@@ -23,14 +28,11 @@ class ActionModule(RecoveryAction):
         """Observe, plan, patch what differs, watch."""
         wanted = size(call.options["replicas"])
         with opened(call.options, check=call.check) as (fleet, targets):
-            result = scale(fleet, targets, wanted, getattr(call, "progress", None))
+            record_lost(call.run, "scale", fleet.lost, call.options["reason"], check=call.check)
+            result = scale(fleet, targets, wanted, progress_of(call.run, "scale"))
         if not call.diff:
             del result["diff"]
-        if call.run and not call.check:
-            target = f"{result['total']} workloads"
-            call.run.journal.append(
-                "action", what="scale", target=target, changed=result["changed"], lines=result["lines"]
-            )
+        record(call.run, "scale", f"{result['total']} workloads", result, check=call.check)
         return result
 
 

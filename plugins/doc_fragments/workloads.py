@@ -22,6 +22,8 @@ options:
         description:
           - Path of a kubeconfig. Without one, what E(KUBECONFIG) names, or C(~/.kube/config).
           - Tokens, token files, client certificates and exec credential programs work; C(proxy-url) does not.
+          - A credential program is run when its cluster is first asked, and has 15 seconds. If it fails, the cluster does not
+            answer.
           - A server certificate is only left unchecked where the kubeconfig itself says C(insecure-skip-tls-verify).
         type: path
       context:
@@ -31,7 +33,7 @@ options:
         description: The region of the cluster. Not used here; the entries of a platform description fit as they are.
         type: str
   workloads:
-    description: The workloads, of any number of clusters and namespaces.
+    description: The workloads, of any number of clusters and namespaces. Without any there is nothing to do.
     type: list
     elements: dict
     required: true
@@ -60,8 +62,21 @@ options:
             places is never what one wants.
           - Modules that treat a workload as a whole do not use it; the same list serves them all.
         type: str
+      variable:
+        description:
+          - The environment variable that names what this workload depends on. Without one, the variable of the task is meant.
+        type: str
+  lost_clusters:
+    description:
+      - Clusters that are lost, by the operator's word. They are not asked at all, their workloads are left as they are, and the
+        result names them. Every other cluster has to answer.
+    type: list
+    elements: str
+    default: []
   request_timeout_seconds:
-    description: How long one call to an API server may take. A connection has at most 2 seconds of it.
+    description:
+      - How long one call to an API server may take. A connection has a fifth of it, at least 2 seconds, and is tried twice
+        before a cluster counts as unreachable.
     type: float
     default: 10
   concurrency:
@@ -71,14 +86,9 @@ options:
     default: 16
 """
 
-    UNREACHABLE = r"""
+    REASON = r"""
 options:
-  unreachable:
-    description:
-      - What to do if a cluster does not answer. V(refuse) fails before anything is touched anywhere.
-      - V(skip) leaves that cluster out and names it in the result. It is for a region that is known to be lost, and never
-        applies if no cluster at all answers.
+  reason:
+    description: Why clusters are given up as lost. Journalled as the override's reason for each of them.
     type: str
-    choices: [refuse, skip]
-    default: refuse
 """

@@ -12,13 +12,13 @@ version_added: 0.1.0
 author: The platform.recovery authors (@platform-recovery)
 description:
   - Reads what is ready and where each workload points, with one list for each cluster, namespace and kind.
-  - A cluster that does not answer is data, not a failure. It is one of the vantage points from which a failure is confirmed.
+  - A cluster that does not answer, or does not let us in, is data and not a failure. It is one of the vantage points from which a failure is confirmed.
   - Changes nothing.
 extends_documentation_fragment:
   - platform.recovery.workloads
 options:
   variable:
-    description: An environment variable whose value is to be shown.
+    description: An environment variable whose value is to be shown, of workloads that name none of their own.
     type: str
   timeout_seconds:
     description: How long the whole task may take.
@@ -54,11 +54,16 @@ lines:
   returned: always
   type: list
   elements: str
-  sample: ["kubernetes us-west-2: user-service 2/2 ready"]
+  sample: ["kubernetes us-west-2: 4 of 4 services ready"]
 unreachable_clusters:
-  description: Clusters that did not answer, with the reason.
+  description: Clusters that did not answer, or turned us away, in their own words.
   returned: success
   type: dict
+lost_clusters:
+  description: Clusters of these workloads that were not asked, because O(lost_clusters) names them.
+  returned: success
+  type: list
+  elements: str
 seconds:
   description: What the task took.
   returned: always
@@ -68,7 +73,7 @@ total:
   returned: success
   type: int
   sample: 8
-ready: {description: How many have all their pods ready., returned: success, type: int, sample: 8}
+ready: {description: How many have all their pods ready; what has size 0 has none., returned: success, type: int, sample: 8}
 vantages:
   description: What each cluster saw, as evidence.
   returned: success
@@ -76,7 +81,7 @@ vantages:
   elements: dict
   contains:
     vantage: {description: Who saw it., type: str, returned: always, sample: kubernetes us-west-2}
-    observed: {description: What was seen., type: str, returned: always, sample: "user-service 2/2 ready"}
+    observed: {description: What was seen., type: str, returned: always, sample: "1 of 2 services ready: production/user-service 2/2 ready, production/ai-service 0/2 ready"}
     alive:
       description: Whether a pod of some service is ready. Null if the cluster does not answer or nothing should run.
       type: bool

@@ -22,10 +22,10 @@ description:
   - A change of the template is a restart of the pods. M(platform.recovery.workload_rollout) waits for it.
 extends_documentation_fragment:
   - platform.recovery.workloads
-  - platform.recovery.workloads.unreachable
+  - platform.recovery.workloads.reason
 options:
   variable:
-    description: The environment variable.
+    description: The environment variable of the workloads that name none of their own.
     type: str
     required: true
   value:
@@ -68,7 +68,8 @@ EXAMPLES = r"""
     workloads: "{{ service_workloads }}"
     variable: DB_HOST
     value: postgresql.us-east-1.lab.internal
-    unreachable: skip
+    lost_clusters: [us-west-2]
+    reason: us-west-2 has no power, incident 4711
 """
 
 RETURN = r"""
@@ -78,10 +79,11 @@ lines:
   type: list
   elements: str
   sample: ["8 of 8 workloads point to postgresql.us-east-1.lab.internal (5 patched in 0.04 s)"]
-unreachable_clusters:
-  description: Clusters that did not answer and were skipped, with the reason.
+lost_clusters:
+  description: Clusters of these workloads that were left out, because O(lost_clusters) names them.
   returned: success
-  type: dict
+  type: list
+  elements: str
 seconds:
   description: What the task took.
   returned: always
@@ -91,7 +93,7 @@ total:
   returned: success
   type: int
   sample: 8
-variable: {description: The variable., returned: success, type: str, sample: DB_HOST}
+variable: {description: The variables that the workloads have., returned: success, type: str, sample: DB_HOST}
 value: {description: Its value. The user part of a URL is masked., returned: success, type: str}
 patched: {description: How many workloads were (or would be) patched., returned: success, type: int, sample: 5}
 unchanged: {description: How many had the value already., returned: success, type: int, sample: 3}
@@ -105,12 +107,13 @@ workloads:
     namespace: {description: Its namespace., type: str, returned: always}
     kind: {description: Its kind., type: str, returned: always}
     name: {description: Its name., type: str, returned: always}
+    variable: {description: Its variable., type: str, returned: always}
     containers: {description: The containers that have the variable., type: list, elements: str, returned: always}
     before: {description: The value before., type: str, returned: always}
     after: {description: The value after., type: str, returned: always}
     changed: {description: Whether it was patched., type: bool, returned: always}
     generation: {description: The generation of the workload., type: int, returned: always}
-patched_workloads:
+changed_workloads:
   description: The workloads that were patched although others failed.
   returned: failure
   type: list

@@ -19,7 +19,7 @@ description:
     more is restarted.
 extends_documentation_fragment:
   - platform.recovery.workloads
-  - platform.recovery.workloads.unreachable
+  - platform.recovery.workloads.reason
 options:
   restart:
     description:
@@ -29,7 +29,10 @@ options:
     type: bool
     default: false
   restart_since:
-    description: An RFC 3339 stamp, e.g. of the promotion. Required with O(restart=true).
+    description:
+      - An RFC 3339 stamp, e.g. of the promotion. Required with O(restart=true).
+      - Kubernetes cuts its own stamps to whole seconds. A process that started in the same second counts as older, so it may
+        be restarted without need, but none is left that has not seen the change.
     type: str
   timeout_seconds:
     description: How long to wait for all of them.
@@ -43,9 +46,8 @@ attributes:
     description: There is nothing to show but the restarts.
     support: none
 notes:
-  - M(kubernetes.core.k8s) does the same for one object in 1.6 seconds; this does hundreds in one task, over the standard
-    library only.
-  - A workload that is paused, or whose update strategy holds its pods back, fails at once if it is not complete.
+  - A workload that is paused, or whose update strategy holds its pods back, fails at once if it is not complete. So does a
+    Deployment whose controller gives its rollout up meanwhile (C(ProgressDeadlineExceeded)).
 """
 
 EXAMPLES = r"""
@@ -74,10 +76,11 @@ lines:
   type: list
   elements: str
   sample: ["8 of 8 workloads rolled out and ready (1.94 s)"]
-unreachable_clusters:
-  description: Clusters that did not answer and were skipped, with the reason.
+lost_clusters:
+  description: Clusters of these workloads that were left out, because O(lost_clusters) names them.
   returned: success
-  type: dict
+  type: list
+  elements: str
 seconds:
   description: What the task took.
   returned: always
@@ -103,6 +106,11 @@ workloads:
     complete: {description: Whether all pods are of the newest template and available., type: bool, returned: always}
     restarted: {description: Whether this task restarted it., type: bool, returned: always}
     ready_after_seconds: {description: When it was complete after the wait began., type: float, returned: when waited for}
+changed_workloads:
+  description: The workloads that were restarted before the failure.
+  returned: failure
+  type: list
+  elements: str
 failed_workloads:
   description: "Each workload that is not ready, with C(ready), C(replicas), C(why), C(pod), C(reason), C(event) and C(log)."
   returned: failure

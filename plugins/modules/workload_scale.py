@@ -14,12 +14,15 @@ description:
   - Sets the size of many Deployments and StatefulSets at once. The former size is kept in the annotation
     C(platform.recovery/replicas), in the same patch, so that no kill at any point can lose it. A size that is remembered
     already is not overwritten.
+  - What was set is kept beside it in C(platform.recovery/scaled-to). A workload that no longer has that size was scaled by
+    somebody else since; it keeps its size, and what was remembered is forgotten, so that no old memory shrinks it.
   - Waits until it is so. Of a workload with size 0 that means that no pod is left, because a pod that terminates may still
     write; of others that all are ready. One list and one watch for each collection; nothing is polled.
-  - V(remembered) restores the former size and removes the annotation.
+  - V(remembered) restores the former size and removes the annotations.
+  - What is paused, or updates on deletion or from a partition on, is scaled like everything else.
 extends_documentation_fragment:
   - platform.recovery.workloads
-  - platform.recovery.workloads.unreachable
+  - platform.recovery.workloads.reason
 options:
   replicas:
     description: The size, or V(remembered). What remembers nothing then keeps its size.
@@ -37,8 +40,6 @@ attributes:
     description: Shows the sizes before and after, a line for each workload that changes.
     support: full
 notes:
-  - M(kubernetes.core.k8s) does the same for one object in 1.6 seconds; this does hundreds in one task, over the standard
-    library only.
   - A HorizontalPodAutoscaler leaves a workload of size 0 alone, and takes over again after the size is restored.
 """
 
@@ -67,10 +68,11 @@ lines:
   type: list
   elements: str
   sample: ["8 of 8 workloads at 0 replicas, no pod left (8 scaled, 1.20 s)"]
-unreachable_clusters:
-  description: Clusters that did not answer and were skipped, with the reason.
+lost_clusters:
+  description: Clusters of these workloads that were left out, because O(lost_clusters) names them.
   returned: success
-  type: dict
+  type: list
+  elements: str
 seconds:
   description: What the task took.
   returned: always
@@ -95,6 +97,11 @@ workloads:
     after: {description: The size after., type: int, returned: always}
     remembered: {description: The size that is remembered now., type: int, returned: always}
     changed: {description: Whether it was scaled., type: bool, returned: always}
+changed_workloads:
+  description: The workloads that were scaled before the failure.
+  returned: failure
+  type: list
+  elements: str
 pods:
   description: The pods that are not gone.
   returned: failure

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from ..errors import StepFailed
-from .kubeconfig import Endpoint
-from .transport import Connection, Deadline, encode
+from .kubeconfig import CredentialFailure, Endpoint
+from .transport import CONNECT_SECONDS, CONNECT_SHARE, Connection, ConnectTimeout, Deadline, encode
 
 T = TypeVar("T")
 
@@ -40,12 +40,14 @@ WATCH_SECONDS = 30
 TRANSIENT = {500, 502, 503, 504}
 TRANSIENT_ATTEMPTS = 6
 CONNECT_ATTEMPTS = 3
+# Each takes its whole time: two tell a stall from a dead server, more would be paid for in outage.
+CONNECT_TIMEOUT_ATTEMPTS = 2
 FIRST_BACKOFF_SECONDS = 0.05
 LONGEST_BACKOFF_SECONDS = 2.0
 
 HEADS = {
     "unreachable": "is unreachable",
-    "unauthorized": "does not accept the kubeconfig's credentials",
+    "unauthorized": "cannot be asked with the kubeconfig's credentials",
     "forbidden": "does not allow to {doing}",
     "not_found": "could not {doing}: not found",
     "conflict": "could not {doing}: somebody else changed it",
@@ -95,6 +97,8 @@ class Answer:
     status: int
     retry_after: float | None
     data: bytes
+    # True if a kept connection ended under the request and it was sent again: the first may have been carried out.
+    resent: bool = False
 
 
 class Client:
@@ -112,6 +116,7 @@ class Client:
         self.endpoint = endpoint
         self.requests = 0
         self._request_seconds = request_seconds
+        self._connect_seconds = max(CONNECT_SECONDS, request_seconds / CONNECT_SHARE)
         self._sleep = sleep
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
@@ -164,14 +169,15 @@ class Client:
         """Do one request as `request` does and give the answer's bytes."""
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         kind = {"Content-Type": content_type} if payload is not None else {}
-        retried = False
+        retried = renewed = False
+        failures = 0
         for attempt in itertools.count(1):
             self._hold(deadline)
             answer: Answer | None = None
             try:
-                answer = self._exchange(
-                    method, self._target(path, query), {"Accept": accept, **kind}, payload, deadline
-                )
+                headers = self._headers({"Accept": accept, **kind}, deadline, doing)
+                answer = self._exchange(method, self._target(path, query), headers, payload, deadline)
+                retried = retried or answer.resent
                 if answer.status < 300:
                     return answer.data
                 error = self._classify(answer, doing, retried)
@@ -179,12 +185,14 @@ class Client:
                 error = ApiError(
                     "unreachable", explain(failure, self.endpoint), cluster=self.name, doing=doing, retried=retried
                 )
-                if hopeless(failure) or attempt >= CONNECT_ATTEMPTS:
+                failures += 1
+                if failures >= attempts_at(failure):
                     raise error from None
-            if not self._worth_repeating(answer, attempt):
+            if not self._worth_repeating(answer, attempt, renewed):
                 raise error
             # Refused for too many requests means not carried out; anything else may have been.
             retried = retried or answer is None or answer.status in TRANSIENT
+            renewed = renewed or (answer is not None and answer.status == 401)
             self._back_off(answer, attempt, deadline, error)
         raise AssertionError("unreachable code: the loop above only returns or raises")
 
@@ -240,7 +248,8 @@ class Client:
         connection: Connection | None = None
         try:
             self._hold(deadline)
-            connection, response = self._open("GET", self._target(path, asked), {"Accept": accept}, None, limit)
+            headers = self._headers({"Accept": accept}, deadline, doing)
+            connection, response, _ = self._open("GET", self._target(path, asked), headers, None, limit)
             if response.status >= 300:
                 answer = Answer(response.status, retry_after(response), response.read())
                 if answer.status == 401:
@@ -281,8 +290,12 @@ class Client:
     def _target(self, path: str, query: Mapping[str, str] | None) -> str:
         return self.endpoint.path + path + ("?" + urlencode(query) if query else "")
 
-    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        authorization = self.endpoint.credentials.authorization()
+    def _headers(self, headers: Mapping[str, str], deadline: Deadline, doing: str) -> dict[str, str]:
+        try:
+            # Before the connection and outside the request's own limit: a program may have to be run for it.
+            authorization = self.endpoint.credentials.authorization(deadline.left())
+        except CredentialFailure as failure:
+            raise ApiError(failure.reason, str(failure), cluster=self.name, doing=doing) from None
         host = f"{self.endpoint.host}:{self.endpoint.port}"
         known = {"Host": host, "User-Agent": "platform.recovery", **headers}
         return {**known, "Authorization": authorization} if authorization else known
@@ -291,7 +304,7 @@ class Client:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
     ) -> Answer:
         limit = deadline.sooner(self._request_seconds)
-        connection, response = self._open(method, target, headers, body, limit)
+        connection, response, resent = self._open(method, target, headers, body, limit)
         try:
             data = response.read()
         except BaseException:
@@ -302,36 +315,38 @@ class Client:
         else:
             with self._lock:
                 self._idle.append(connection)
-        return Answer(response.status, retry_after(response), data)
+        return Answer(response.status, retry_after(response), data, resent)
 
     def _open(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
-    ) -> tuple[Connection, HTTPResponse]:
-        request = encode(method, target, self._headers(headers), body)
+    ) -> tuple[Connection, HTTPResponse, bool]:
+        request = encode(method, target, headers, body)
+        resent = False
         while True:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
                 self.requests += 1
             if connection is None:
-                connection = Connection(self.endpoint, deadline)
+                connection = Connection(self.endpoint, deadline, self._connect_seconds)
             reused = connection.used
             try:
-                return connection, connection.send(request, method, deadline)
+                return connection, connection.send(request, method, deadline), resent
             except BaseException as failure:
                 connection.close()
                 # A server may close a kept connection at any time; that is no news about the server.
                 if not reused or not isinstance(failure, (ConnectionError, HTTPException)):
                     raise
+                resent = True
 
     def _classify(self, answer: Answer, doing: str, retried: bool) -> ApiError:
         reason = REASONS.get(answer.status) or ("broken" if answer.status >= 500 else "invalid")
         return ApiError(reason, said(answer), cluster=self.name, doing=doing, retried=retried)
 
-    def _worth_repeating(self, answer: Answer | None, attempt: int) -> bool:
+    def _worth_repeating(self, answer: Answer | None, attempt: int, renewed: bool) -> bool:
         if answer is None or answer.status == 429:
             return True
         if answer.status == 401:
-            return attempt == 1 and self.endpoint.credentials.forget()
+            return not renewed and self.endpoint.credentials.forget()
         return answer.status in TRANSIENT and attempt < TRANSIENT_ATTEMPTS
 
     def _back_off(self, answer: Answer | None, attempt: int, deadline: Deadline, error: ApiError) -> None:
@@ -391,9 +406,12 @@ def explain(failure: Exception, endpoint: Endpoint) -> str:
     return f"{where}: {getattr(failure, 'strerror', None) or type(failure).__name__}"
 
 
-def hopeless(failure: Exception) -> bool:
-    """Say whether trying again at once cannot help: it has taken its time already, or will not change."""
-    return isinstance(failure, (TimeoutError, ssl.SSLCertVerificationError, socket.gaierror))
+def attempts_at(failure: Exception) -> int:
+    """Say how often to try where no answer came: once if it took its whole time or will not change."""
+    if isinstance(failure, ConnectTimeout):
+        return CONNECT_TIMEOUT_ATTEMPTS
+    hopeless = isinstance(failure, (TimeoutError, ssl.SSLCertVerificationError, socket.gaierror))
+    return 1 if hopeless else CONNECT_ATTEMPTS
 
 
 def retry_after(response: HTTPResponse) -> float | None:

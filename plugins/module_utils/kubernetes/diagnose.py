@@ -12,7 +12,7 @@ from typing import Any
 from .bulk import grouped, run_all
 from .client import ApiError, Client, brief
 from .transport import Deadline
-from .workloads import Target, Workload
+from .workloads import Target, Workload, path_of
 
 LOG_LINES = 5
 DIAGNOSED = 20
@@ -49,16 +49,17 @@ def diagnose(clients: Mapping[str, Client], failed: Mapping[Target, Workload]) -
         return _look(clients[target.cluster], failed[target], deadline)
 
     answers = run_all(groups, look, concurrency=8)
-    return {
+    unknown = Diagnosis(reason=f"not looked into: only the first {DIAGNOSED} were")
+    return dict.fromkeys(failed, unknown) | {
         target: Diagnosis(reason=answer.text) if isinstance(answer, ApiError) else answer
         for target, answer in answers.items()
     }
 
 
 def _look(client: Client, workload: Workload, deadline: Deadline) -> Diagnosis:
-    pods_path = f"/api/v1/namespaces/{workload.namespace}/pods"
+    path = path_of(workload.namespace, "pods")
     pods, _ = client.list(
-        pods_path,
+        path,
         lambda item: item,
         deadline=deadline,
         doing="list pods",
@@ -72,14 +73,14 @@ def _look(client: Client, workload: Workload, deadline: Deadline) -> Diagnosis:
         pod=name,
         reason=pod_reason(pod),
         event=_last_event(client, workload.namespace, name, deadline),
-        log=_log(client, f"{pods_path}/{name}/log", pod, deadline),
+        log=_log(client, f"{path}/{name}/log", pod, deadline),
     )
 
 
 def _last_event(client: Client, namespace: str, name: str, deadline: Deadline) -> str:
     try:
         events, _ = client.list(
-            f"/api/v1/namespaces/{namespace}/events",
+            path_of(namespace, "events"),
             lambda item: (event_time(item), brief(f"{item.get('reason')}: {item.get('message')}", 160)),
             deadline=deadline,
             doing="list events",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,11 @@ P = TypeVar("P")
 
 # Somebody else's change in between costs one more look each time. Status updates of a running rollout count too.
 CONFLICT_ATTEMPTS = 8
+# A cluster that answers like this is not one that can be worked on, whatever the reason: a fact to weigh, not a defect.
+SILENT = {"unreachable", "broken", "throttled", "unauthorized", "forbidden"}
+# These hold for all of a cluster: one call that meets them is enough, each further one would only cost its time-out.
+CLUSTER_WIDE = {"unreachable", "unauthorized"}
+NO_WORKLOAD = "no workload depends on it"
 
 Place = tuple[str, str, str]
 """Cluster, namespace, kind: what one LIST and one WATCH cover."""
@@ -34,7 +40,7 @@ class Settings:
     timeout_seconds: float
     concurrency: int = 16
     request_seconds: float = 10.0
-    skip_unreachable: bool = False
+    lost_clusters: tuple[str, ...] = ()
     check: bool = False
 
 
@@ -44,7 +50,7 @@ class Observation:
 
     workloads: Mapping[Target, Workload]
     versions: Mapping[Place, str]
-    unreachable: Mapping[str, ApiError]
+    unreachable: Mapping[str, ApiError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,11 @@ class Written:
 
 @dataclass
 class Fleet:
-    """Clients of all clusters of a task."""
+    """Clients of all clusters of a task. `lost` counts the workloads in clusters that are not asked at all."""
 
     clients: Mapping[str, Client]
     settings: Settings
+    lost: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,10 +85,27 @@ class Fleet:
         Raises PreconditionFailed for a cluster that does not answer, BadInput for a workload that does not exist.
         """
         seen = self.look(targets)
-        if seen.unreachable and not self.settings.skip_unreachable:
+        if seen.unreachable:
             raise refuse_unreachable(seen.unreachable)
-        if not seen.workloads:
-            raise refuse_unreachable(seen.unreachable)
+        return seen
+
+    def observe_again(self, targets: Sequence[Target]) -> Observation:
+        """Read what was changed once more. Raises StepFailed if any of it cannot be seen: it must not count as done."""
+        try:
+            seen = self.look(targets)
+        except (BadInput, PreconditionFailed) as error:
+            raise StepFailed(
+                f"It was changed, and then: {error.what}", observed=error.observed, next_action=error.next_action
+            ) from None
+        if seen.unreachable:
+            names = ", ".join(seen.unreachable)
+            raise StepFailed(
+                f"Cluster {names} was changed and then lost: nobody can say what became of its workloads",
+                observed="; ".join(error.text for error in seen.unreachable.values()),
+                wanted="an answer from every cluster that was changed",
+                next_action=f"bring {names} back, or name it in recovery_lost_clusters, and run it again",
+                unreachable=texts(seen.unreachable),
+            )
         return seen
 
     def look(self, targets: Sequence[Target]) -> Observation:
@@ -90,9 +114,17 @@ class Fleet:
         for target in targets:
             wanted.setdefault((target.cluster, target.namespace, target.kind), {})[target.name] = target
         groups = grouped(wanted, lambda place: place[0])
+        silent: dict[str, ApiError] = {}
 
         def read(place: Place) -> tuple[list[Workload], list[str], str]:
-            return self._list(place, wanted[place])
+            if place[0] in silent:
+                raise silent[place[0]]
+            try:
+                return self._list(place, wanted[place])
+            except ApiError as error:
+                if error.reason in CLUSTER_WIDE:
+                    silent[place[0]] = error
+                raise
 
         answers = run_all(groups, read, concurrency=self.settings.concurrency)
         workloads: dict[Target, Workload] = {}
@@ -101,7 +133,7 @@ class Fleet:
         absent: list[tuple[Target, list[str]]] = []
         for place, answer in answers.items():
             if isinstance(answer, ApiError):
-                if answer.reason != "unreachable":
+                if answer.reason not in SILENT:
                     raise PreconditionFailed(answer.what, observed=answer.text, next_action=answer.next_action)
                 unreachable[place[0]] = answer
                 continue
@@ -116,6 +148,16 @@ class Fleet:
             raise self._unknown(absent)
         ordered = {target: workloads[target] for target in targets if target in workloads}
         return Observation(ordered, versions, unreachable)
+
+    def tell(self, targets: Sequence[Target], lines: Sequence[str]) -> list[str]:
+        """Complete a verb's facts by what was left out."""
+        lost = [
+            f"cluster {name} is lost by the operator's word: not asked, its {counted(number)} left as they are"
+            for name, number in self.lost.items()
+        ]
+        if targets:
+            return [*lines, *lost]
+        return lost or [NO_WORKLOAD]
 
     def write(
         self,
@@ -244,44 +286,56 @@ class Fleet:
 def build(
     clusters: Mapping[str, Mapping[str, Any]], workloads: Sequence[Mapping[str, Any]], settings: Settings
 ) -> tuple[Fleet, list[Target]]:
-    """Turn a task's options into clients and targets. Only clusters that a workload names are opened."""
-    targets = [
-        Target(
-            cluster=entry["cluster"],
-            namespace=entry["namespace"],
-            kind=entry["kind"],
-            name=entry["name"],
-            container=entry.get("container"),
-        )
-        for entry in workloads
-    ]
-    if not targets:
-        raise BadInput("No workload is named", next_action="name at least one workload")
-    for target in targets:
-        if target.cluster not in clusters:
-            near = closest(target.cluster, clusters)
-            raise BadInput(
-                f"Workload {target.namespace}/{target.name} is in cluster {target.cluster!r}, which is not described",
-                wanted=f"one of {', '.join(sorted(clusters)) or 'none: no cluster is described'}",
-                next_action=f"use {near!r}" if near else "describe the cluster",
-            )
-    unique: dict[str, Target] = {}
-    for target in targets:
-        if unique.setdefault(target.key, target) != target:
-            raise BadInput(
-                f"Workload {target.key} is named twice, with different containers",
-                next_action="name it once; without a container all that have the variable are meant",
-            )
-    names = dict.fromkeys(target.cluster for target in targets)
+    """Turn a task's options into clients and targets. Opens what a workload names and is not lost."""
+    for name in settings.lost_clusters:
+        if name not in clusters:
+            raise undescribed(f"lost_clusters names {name!r}, which is not described", name, clusters)
+    named = named_targets(clusters, workloads)
+    targets = [target for target in named if target.cluster not in settings.lost_clusters]
     clients = {
         name: Client(
             name,
             load(clusters[name].get("kubeconfig"), clusters[name].get("context")),
             request_seconds=settings.request_seconds,
         )
-        for name in names
+        for name in dict.fromkeys(target.cluster for target in targets)
     }
-    return Fleet(clients, settings), list(unique.values())
+    lost = Counter(target.cluster for target in named if target.cluster in settings.lost_clusters)
+    return Fleet(clients, settings, lost), targets
+
+
+def named_targets(clusters: Mapping[str, Mapping[str, Any]], workloads: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """Read the workloads of a task, each once. Raises BadInput."""
+    unique: dict[str, Target] = {}
+    for entry in workloads:
+        target = Target(
+            cluster=entry["cluster"],
+            namespace=entry["namespace"],
+            kind=entry["kind"],
+            name=entry["name"],
+            container=entry.get("container"),
+            variable=entry.get("variable"),
+        )
+        if target.cluster not in clusters:
+            what = f"Workload {target.namespace}/{target.name} is in cluster {target.cluster!r}, which is not described"
+            raise undescribed(what, target.cluster, clusters)
+        if unique.setdefault(target.key, target) != target:
+            raise BadInput(
+                f"Workload {target.key} is named twice, with different containers or variables",
+                next_action="name it once; without a container all that have the variable are meant",
+            )
+    return list(unique.values())
+
+
+def undescribed(what: str, name: str, clusters: Mapping[str, Any]) -> BadInput:
+    """Make the error of a cluster that nobody described."""
+    near = closest(name, clusters)
+    return BadInput(
+        what,
+        wanted=f"one of {', '.join(sorted(clusters)) or 'none: no cluster is described'}",
+        next_action=f"use {near!r}" if near else "describe the cluster, or name one that is described",
+        nearest=near,
+    )
 
 
 @contextmanager
@@ -291,7 +345,7 @@ def opened(options: Mapping[str, Any], *, check: bool) -> Iterator[tuple[Fleet, 
         timeout_seconds=options["timeout_seconds"],
         concurrency=options.get("concurrency") or Settings.concurrency,
         request_seconds=options["request_timeout_seconds"],
-        skip_unreachable=options.get("unreachable") == "skip",
+        lost_clusters=tuple(options["lost_clusters"]),
         check=check,
     )
     fleet, targets = build(options["clusters"], options["workloads"], settings)
@@ -301,14 +355,37 @@ def opened(options: Mapping[str, Any], *, check: bool) -> Iterator[tuple[Fleet, 
         fleet.close()
 
 
+@contextmanager
+def owning(changed: Sequence[Target]) -> Iterator[None]:
+    """Let an error that comes after a change name what was changed, so that the caller can journal it."""
+    try:
+        yield
+    except RecoveryError as error:
+        if changed:
+            error.fields |= {"changed": True, "changed_workloads": [target.key for target in changed]}
+        raise
+
+
+def counted(number: int) -> str:
+    """Write a number of workloads."""
+    return f"{number} workload" + ("" if number == 1 else "s")
+
+
+def texts(errors: Mapping[str, ApiError]) -> dict[str, str]:
+    """Give each cluster's own words."""
+    return {name: error.text for name, error in errors.items()}
+
+
 def refuse_unreachable(unreachable: Mapping[str, ApiError]) -> PreconditionFailed:
     """Make the error of clusters that do not answer."""
+    actions = dict.fromkeys(error.next_action or "" for error in unreachable.values())
+    lost = "if a cluster is lost, name it in recovery_lost_clusters with a recovery_reason"
     return PreconditionFailed(
-        f"Nothing was touched: {'; '.join(f'cluster {name} is unreachable' for name in unreachable)}",
-        observed="; ".join(error.text for error in unreachable.values()),
+        f"Nothing was touched: {'; '.join(error.what[0].lower() + error.what[1:] for error in unreachable.values())}",
+        observed="; ".join(f"{name}: {error.text}" for name, error in unreachable.items()),
         wanted="an answer from every cluster that is named",
-        next_action="bring the cluster back, or leave it out if its region is lost (unreachable: skip)",
-        unreachable={name: error.text for name, error in unreachable.items()},
+        next_action="; ".join([*actions, lost]),
+        unreachable=texts(unreachable),
     )
 
 
@@ -330,5 +407,5 @@ def refuse_partial(failed: Mapping[Target, ApiError], done: Mapping[Target, Writ
         next_action=action,
         changed=bool(written),
         failed_workloads={target.key: error.text for target, error in failed.items()},
-        patched_workloads=[target.key for target in written],
+        changed_workloads=[target.key for target in written],
     )

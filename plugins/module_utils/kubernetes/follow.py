@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from .client import JSON, METADATA, METADATA_LIST, ApiError, Client
 from .transport import Deadline
 
+K = TypeVar("K")
 T = TypeVar("T")
 
+# A stream that ends at once is not asked for in a tight loop, and a server in trouble is asked less and less often.
 RECONNECT_SECONDS = 0.2
+LONGEST_RECONNECT_SECONDS = 1.0
 FORGOTTEN_SECONDS = 0.02
+# After so many failures in a row the version itself may be what the server cannot serve: a new list is consistent.
+FAILURES_BEFORE_LIST = 3
 HOPELESS = {"forbidden", "invalid", "not_found"}
 
 
@@ -36,6 +42,7 @@ class Feed(Generic[T]):
     query: dict[str, str] = field(default_factory=dict)
     metadata_only: bool = False
     listed: bool = False
+    changed: set[str] = field(default_factory=set)
     trouble: ApiError | None = None
     fatal: Exception | None = None
 
@@ -55,8 +62,10 @@ class Feed(Generic[T]):
 
     def replace(self, found: list[tuple[str, T]], version: str) -> None:
         """Take a full list in."""
+        self.changed.update(self.items)
         self.items.clear()
         self.items.update(found)
+        self.changed.update(self.items)
         self.version = version
         self.listed = True
 
@@ -67,11 +76,23 @@ class Feed(Generic[T]):
         if parsed is None:
             return False
         name, value = parsed
+        self.changed.add(name)
         if event == "DELETED":
             self.items.pop(name, None)
         else:
             self.items[name] = value
         return True
+
+
+def changes(feeds: Mapping[K, Feed[T]]) -> Iterator[tuple[K, str, T | None]]:
+    """Give each entry that changed since the last call, with None for one that is gone.
+
+    What is done at an event must cost by what changed, not by what is watched.
+    """
+    for key, feed in feeds.items():
+        while feed.changed:
+            name = feed.changed.pop()
+            yield key, name, feed.items.get(name)
 
 
 def follow(
@@ -127,11 +148,14 @@ def _keep_current(feed: Feed[Any], news: threading.Condition, stop: threading.Ev
 
 
 def _watch_on(feed: Feed[Any], news: threading.Condition, stop: threading.Event, deadline: Deadline) -> None:
+    failures = 0
     while not stop.is_set() and not deadline.passed():
+        begin = time.monotonic()
         try:
             if not feed.version:
                 found, version = feed.fetch(deadline)
                 with news:
+                    feed.trouble = None
                     feed.replace(found, version)
                     news.notify_all()
             for event, item in feed.events(deadline):
@@ -141,11 +165,21 @@ def _watch_on(feed: Feed[Any], news: threading.Condition, stop: threading.Event,
                         news.notify_all()
                 if stop.is_set():
                     return
+                failures = 0
+            feed.trouble, failures = None, 0
+            stop.wait(max(0.0, begin + RECONNECT_SECONDS - time.monotonic()))
         except ApiError as error:
-            if error.reason == "gone":
+            if error.reason in HOPELESS:
+                raise
+            failures += 1
+            if error.reason == "gone" or failures % FAILURES_BEFORE_LIST == 0:
                 # The server has forgotten what came after our version: only a new list tells.
                 feed.version = ""
-            elif error.reason in HOPELESS:
-                raise
             feed.trouble = error
-            stop.wait(FORGOTTEN_SECONDS if error.reason == "gone" else RECONNECT_SECONDS)
+            forgotten = error.reason == "gone" and failures == 1
+            stop.wait(FORGOTTEN_SECONDS if forgotten else reconnect_after(failures))
+
+
+def reconnect_after(failures: int) -> float:
+    """Give the pause after so many failures in a row."""
+    return min(LONGEST_RECONNECT_SECONDS, RECONNECT_SECONDS * 2.0 ** (failures - 1))

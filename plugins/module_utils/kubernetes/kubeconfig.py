@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
 import os
+import re
 import ssl
 import subprocess
 import tempfile
@@ -33,7 +35,7 @@ EXPIRY_MARGIN_SECONDS = 30.0
 # A token file (projected service account) is rewritten by others: it is read again after this long.
 TOKEN_FILE_SECONDS = 60.0
 EXEC_SECONDS = 15.0
-LOOPBACK = ("127.", "localhost", "::1")
+PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,20 @@ class Endpoint:
     credentials: Credentials = field(repr=False)
 
 
+class CredentialFailure(Exception):
+    """A credential could not be had now: a fact about the cluster and not about the kubeconfig."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class Credentials:
     """Gives the authorization header; the subclasses know where a token comes from."""
 
-    def authorization(self) -> str | None:
-        """Give the header's value, or None where a client certificate does the work."""
+    def authorization(self, seconds: float = EXEC_SECONDS) -> str | None:
+        """Give the header's value within so many seconds, or None where a client certificate does the work."""
+        del seconds
         return None
 
     def forget(self) -> bool:
@@ -66,8 +77,9 @@ class Token(Credentials):
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def authorization(self) -> str | None:
+    def authorization(self, seconds: float = EXEC_SECONDS) -> str | None:
         """Give the bearer token."""
+        del seconds
         return f"Bearer {self._token}"
 
 
@@ -79,15 +91,15 @@ class Renewed(Credentials):
         self._token: str | None = None
         self._expires = 0.0
 
-    def fetch(self) -> tuple[str | None, float]:
-        """Give a token and the epoch seconds of its end."""
+    def fetch(self, seconds: float) -> tuple[str | None, float]:
+        """Give a token and the epoch seconds of its end. Raises CredentialFailure."""
         raise NotImplementedError
 
-    def authorization(self) -> str | None:
+    def authorization(self, seconds: float = EXEC_SECONDS) -> str | None:
         """Give the bearer token, fetched once for all threads."""
         with self._lock:
             if time.time() >= self._expires:
-                self._token, self._expires = self.fetch()
+                self._token, self._expires = self.fetch(seconds)
             return f"Bearer {self._token}" if self._token else None
 
     def forget(self) -> bool:
@@ -104,32 +116,35 @@ class TokenFile(Renewed):
         super().__init__()
         self._path = path
 
-    def fetch(self) -> tuple[str | None, float]:
+    def fetch(self, seconds: float) -> tuple[str | None, float]:
         """Read the file."""
+        del seconds
         return read_text(self._path, "token file").strip(), time.time() + TOKEN_FILE_SECONDS
 
 
 class ExecPlugin(Renewed):
-    """A program that prints an ExecCredential (aws eks get-token, gke-gcloud-auth-plugin, kubelogin)."""
+    """A program that prints an ExecCredential (aws eks get-token, gke-gcloud-auth-plugin, kubelogin).
+
+    It is run when the cluster is first asked and not before: that may take long, or fail with the region it belongs to.
+    """
 
     def __init__(self, spec: Mapping[str, Any], folder: Path, cluster: Mapping[str, Any]) -> None:
         super().__init__()
         self._spec = spec
         self._folder = folder
         self._cluster = cluster
-        self.certificate: tuple[str, str] | None = None
+        # Takes the client certificate, if the program gives one, before the connection that needs it is made.
+        self.tls: ssl.SSLContext | None = None
 
-    def fetch(self) -> tuple[str | None, float]:
+    def fetch(self, seconds: float) -> tuple[str | None, float]:
         """Run the program. Its output is a secret and is never shown, only the fact that it failed."""
-        status = self._run()
-        if status.get("clientCertificateData"):
-            self.certificate = (str(status["clientCertificateData"]), str(status.get("clientKeyData", "")))
-        expires = float("inf")
-        if status.get("expirationTimestamp"):
-            expires = parse_stamp(str(status["expirationTimestamp"])) - EXPIRY_MARGIN_SECONDS
+        status, expires = self._run(min(EXEC_SECONDS, seconds))
+        if self.tls and status.get("clientCertificateData"):
+            key = str(status.get("clientKeyData", ""))
+            load_client_certificate(self.tls, str(status["clientCertificateData"]), key)
         return status.get("token"), expires
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self, seconds: float) -> tuple[dict[str, Any], float]:
         command = str(self._spec.get("command", ""))
         if "/" in command:
             command = str(self._folder / command)
@@ -146,16 +161,20 @@ class ExecPlugin(Renewed):
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=EXEC_SECONDS,
+                timeout=seconds,
                 check=False,
             )
             if done.returncode:
-                raise refused(f"the credential program {name} ended with code {done.returncode}")
-            return dict(json.loads(done.stdout)["status"])
+                text = f"the credential program {name} ended with code {done.returncode}"
+                raise CredentialFailure("unauthorized", text)
+            status = dict(json.loads(done.stdout)["status"])
+            end = status.get("expirationTimestamp")
+            return status, parse_stamp(str(end)) - EXPIRY_MARGIN_SECONDS if end else float("inf")
         except FileNotFoundError:
             raise refused(f"the credential program {name} is not installed") from None
         except subprocess.TimeoutExpired:
-            raise refused(f"the credential program {name} gave nothing in {EXEC_SECONDS:g} s") from None
+            text = f"the credential program {name} gave nothing in {seconds:.3g} s"
+            raise CredentialFailure("unreachable", text) from None
         except (OSError, ValueError, KeyError, TypeError):
             raise refused(f"the credential program {name} printed no ExecCredential") from None
 
@@ -179,10 +198,12 @@ def load(kubeconfig: str | None, context: str | None = None) -> Endpoint:
 
 
 def paths(kubeconfig: str | None) -> list[Path]:
-    """Give the files to read: the one named, those of KUBECONFIG, or ~/.kube/config."""
+    """Give the files to read: the one named, those of KUBECONFIG that are there, or ~/.kube/config."""
     text = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    files = [text] if kubeconfig else [part for part in text.split(os.pathsep) if part]
-    return [Path(os.path.expandvars(part)).expanduser() for part in files]
+    parts = [text] if kubeconfig else [part for part in text.split(os.pathsep) if part]
+    files = [Path(os.path.expandvars(part)).expanduser() for part in parts]
+    # As kubectl does: the list may name files that only some machines have. If none is there, the first is missed.
+    return [file for file in files if file.exists()] or files[:1]
 
 
 def read(files: list[Path]) -> dict[str, Any]:
@@ -224,7 +245,7 @@ def endpoint(cluster: Mapping[str, Any], folder: Path, user: Mapping[str, Any], 
         raise refused("proxy-url is not supported")
     credentials = credentials_of(user, user_folder, cluster)
     plain = url.scheme == "http"
-    if plain and credentials.__class__ is not Credentials and not url.hostname.startswith(LOOPBACK):
+    if plain and credentials.__class__ is not Credentials and not loopback(url.hostname):
         raise refused(f"a token would be sent to {url.hostname} without encryption")
     return Endpoint(
         host=url.hostname,
@@ -234,6 +255,14 @@ def endpoint(cluster: Mapping[str, Any], folder: Path, user: Mapping[str, Any], 
         tls_name=str(cluster.get("tls-server-name") or url.hostname),
         credentials=credentials,
     )
+
+
+def loopback(host: str) -> bool:
+    """Say whether a host is this machine. A name that only begins like an address is somebody else's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def credentials_of(user: Mapping[str, Any], folder: Path, cluster: Mapping[str, Any]) -> Credentials:
@@ -262,6 +291,8 @@ def tls_context(
     # Not create_default_context: from Python 3.13 on it demands extensions that many clusters' authorities lack.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An authority that is named is trusted as it is, also if it is an intermediate one. So does kubectl.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     authority = material(cluster, "certificate-authority", folder)
     if cluster.get("insecure-skip-tls-verify") is True:
         context.check_hostname = False
@@ -274,11 +305,10 @@ def tls_context(
     else:
         context.load_default_certs()
     certificate, key = material(user, "client-certificate", user_folder), material(user, "client-key", user_folder)
-    if isinstance(credentials, ExecPlugin):
-        credentials.authorization()
-        certificate, key = credentials.certificate or (certificate, key)
-    if certificate:
+    if certificate is not None:
         load_client_certificate(context, certificate, key or "")
+    if isinstance(credentials, ExecPlugin):
+        credentials.tls = context
     return context
 
 
@@ -287,34 +317,47 @@ def load_client_certificate(context: ssl.SSLContext, certificate: str, key: str)
     with tempfile.TemporaryDirectory(prefix="recovery-") as folder:
         file = Path(folder) / "pem"
         file.touch(mode=0o600)
-        file.write_text(f"{certificate}\n{key}\n", encoding="ascii")
         try:
+            file.write_text(f"{certificate}\n{key}\n", encoding="ascii")
             context.load_cert_chain(file)
         except (ssl.SSLError, ValueError):
             raise refused("client-certificate and client-key are no matching PEM pair") from None
 
 
 def material(entry: Mapping[str, Any], key: str, folder: Path) -> str | None:
-    """Give PEM text from `<key>-data` or from the file that `<key>` names."""
+    """Give PEM blocks from `<key>-data` or from the file that `<key>` names, without the comments around them."""
     data = entry.get(f"{key}-data")
     if data:
         try:
-            return base64.b64decode(str(data), validate=False).decode("ascii")
+            return pem_blocks(base64.b64decode(str(data), validate=False))
         except (binascii.Error, ValueError):
             raise refused(f"{key}-data is not base64 of PEM text") from None
     if entry.get(key):
-        return read_text(folder / str(entry[key]), key)
+        return pem_blocks(read_bytes(folder / str(entry[key]), key))
     return None
 
 
+def pem_blocks(data: bytes) -> str:
+    """Give what OpenSSL needs of a PEM file. What stands around the blocks may be in any language and encoding."""
+    return "\n".join(found.group() for found in PEM.finditer(data.decode("latin-1")))
+
+
 def read_text(path: Path, what: str) -> str:
+    """Read a text file that the operator named."""
+    try:
+        return read_bytes(path, what).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"The {what} {path} cannot be read: it is not text", next_action="correct the file") from None
+
+
+def read_bytes(path: Path, what: str) -> bytes:
     """Read a file that the operator named."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except FileNotFoundError:
         raise BadInput(f"The {what} {path} does not exist", next_action=f"name the right {what}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise BadInput(f"The {what} {path} cannot be read: {reason}", next_action="make it readable") from None
 
 

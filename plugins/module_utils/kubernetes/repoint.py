@@ -26,24 +26,21 @@ def repoint(fleet: Fleet, targets: Sequence[Target], variable: str, value: str) 
     took = time.monotonic() - begin
     patched = [target for target, written in done.items() if written.changed]
     verb = "would be patched" if fleet.settings.check else "patched"
-    number = f"{len(done)} of {len(targets)}"
+    number = len(targets) - len(patched) if fleet.settings.check else len(targets)
     counts = f"{len(patched)} {verb}" + ("" if fleet.settings.check else f" in {took:.2f} s")
-    lines = [f"{number} workloads point to {mask(value)} ({counts})"]
-    if fleet.settings.check and patched:
-        lines = [f"{len(done) - len(patched)} of {len(targets)} workloads point to {mask(value)} ({counts})"]
-    lines += [f"cluster {name} skipped: {error.text}" for name, error in seen.unreachable.items()]
+    lines = [f"{number} of {len(targets)} workloads point to {mask(value)} ({counts})"]
     return {
         "changed": bool(patched),
-        "variable": variable,
+        "variable": ", ".join(dict.fromkeys(written.plan.variable for written in done.values())) or variable,
         "value": mask(value),
         "total": len(targets),
         "patched": len(patched),
         "unchanged": len(done) - len(patched),
         "patch_seconds": round(took, 4),
         "workloads": {target.key: describe(target, written) for target, written in done.items()},
-        "unreachable_clusters": {name: error.text for name, error in seen.unreachable.items()},
-        "lines": lines,
-        "diff": difference(variable, done),
+        "lost_clusters": list(fleet.lost),
+        "lines": fleet.tell(targets, lines),
+        "diff": difference(done),
     }
 
 
@@ -55,6 +52,7 @@ def describe(target: Target, written: Written) -> dict[str, Any]:
         "namespace": target.namespace,
         "kind": target.kind,
         "name": target.name,
+        "variable": plan.variable,
         "containers": list(plan.containers),
         "before": plan.before,
         "after": plan.after,
@@ -63,10 +61,10 @@ def describe(target: Target, written: Written) -> dict[str, Any]:
     }
 
 
-def difference(variable: str, done: dict[Target, Written]) -> dict[str, str]:
+def difference(done: dict[Target, Written]) -> dict[str, str]:
     """Show before and after as Ansible prints them."""
     changed = [(target.key, written.plan) for target, written in done.items() if written.changed]
     return {
-        "before": "".join(f"{key} {variable}={plan.before}\n" for key, plan in changed),
-        "after": "".join(f"{key} {variable}={plan.after}\n" for key, plan in changed),
+        "before": "".join(f"{key} {plan.variable}={plan.before}\n" for key, plan in changed),
+        "after": "".join(f"{key} {plan.variable}={plan.after}\n" for key, plan in changed),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..clock import parse as parse_stamp
@@ -15,15 +16,41 @@ from ..errors import StepFailed, StepTimeout
 from .bulk import grouped, run_all
 from .client import MERGE_PATCH, ApiError
 from .diagnose import Diagnosis, diagnose
-from .fleet import Fleet, Observation, Place
-from .follow import Feed, follow
+from .fleet import Fleet, Observation, Place, owning
+from .follow import Feed, changes, follow
+from .progress import Progress
 from .transport import Deadline
-from .workloads import KINDS, Target, Workload, collection, parse, plan_restart
-
-Progress = Callable[[str], None]
+from .workloads import KINDS, Target, Workload, collection, parse, path_of, plan_restart
 
 SHOWN = 4
 FINAL_LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is waited for, in words and as a question, and what makes the wait pointless (given before and now)."""
+
+    words: str
+    met: Callable[[Workload], bool]
+    lost: Callable[[Workload, Workload], str | None]
+
+
+def rollout_lost(before: Workload, now: Workload) -> str | None:
+    """Say why a template would not reach the pods any more, if so."""
+    gave_up = now.gave_up()
+    # What the controller said before the wait is about the past: with the database back, such pods do become ready.
+    if gave_up and gave_up != before.status.gave_up:
+        return f"its controller gave the rollout up: {gave_up.message}"
+    return now.held
+
+
+def never_lost(_before: Workload, _now: Workload) -> str | None:
+    """Nothing but its deletion makes it pointless to wait for a size."""
+    return None
+
+
+ROLLED_OUT = Goal("rolled out and ready", Workload.complete, rollout_lost)
+SCALED = Goal("ready", Workload.scaled, never_lost)
 
 
 def rollout(
@@ -39,18 +66,18 @@ def rollout(
             restarted = [target for target in older(fleet, seen.workloads, restart_since) if complete(seen, target)]
     else:
         # First what is under way: a change of the template is itself the restart, and doing it twice costs an outage.
-        seen, finished = wait_ready(fleet, seen, begin, progress)
+        seen, finished = wait_ready(fleet, seen, begin, ROLLED_OUT, progress)
         if restart_since:
             restarted = restart(fleet, seen, restart_since)
         if restarted:
-            seen, again = wait_ready(fleet, fleet.observe(targets), begin, progress)
+            with owning(restarted):
+                seen, again = wait_ready(fleet, fleet.observe_again(targets), begin, ROLLED_OUT, progress)
             finished.update({target: again[target] for target in restarted})
     ready = [target for target in seen.workloads if complete(seen, target)]
     lines = [f"{len(ready)} of {len(targets)} workloads rolled out and ready ({time.monotonic() - begin:.2f} s)"]
     if restart_since:
         verb = "would be restarted" if fleet.settings.check else "restarted"
         lines.append(f"{len(restarted)} {verb}: the others started after {restart_since}")
-    lines += [f"cluster {name} skipped: {error.text}" for name, error in seen.unreachable.items()]
     return {
         "changed": bool(restarted),
         "total": len(targets),
@@ -60,54 +87,60 @@ def rollout(
             target.key: describe(target, workload, target in restarted, finished.get(target))
             for target, workload in seen.workloads.items()
         },
-        "unreachable_clusters": {name: error.text for name, error in seen.unreachable.items()},
-        "lines": lines,
+        "lost_clusters": list(fleet.lost),
+        "lines": fleet.tell(targets, lines),
     }
 
 
 def wait_ready(
-    fleet: Fleet, seen: Observation, begin: float, progress: Progress | None
+    fleet: Fleet, seen: Observation, begin: float, goal: Goal, progress: Progress | None
 ) -> tuple[Observation, dict[Target, float]]:
-    """Watch until every workload is complete. Raises StepTimeout or StepFailed naming each that is not."""
+    """Watch until every workload meets the goal. Raises StepTimeout or StepFailed naming each that does not."""
     feeds = workload_feeds(fleet, seen)
+    named = {(place_of(target), target.name): target for target in seen.workloads}
     finished: dict[Target, float] = {}
-
-    def current() -> dict[Target, Workload | None]:
-        return {target: feeds[place_of(target)].items.get(target.name) for target in seen.workloads}
+    hopeless: set[Target] = set()
 
     def done() -> bool:
-        before = len(finished)
-        now = current()
-        for target, workload in now.items():
-            if workload is not None and not workload.complete():
-                finished.pop(target, None)
-            elif workload is not None:
+        for place, name, workload in changes(feeds):
+            target = named[place, name]
+            hopeless.discard(target)
+            if workload is not None and goal.met(workload):
                 finished.setdefault(target, round(time.monotonic() - begin, 4))
-        if progress and len(finished) != before:
-            progress(f"{len(finished)} of {len(now)} workloads ready")
-        return len(finished) == len(now) or any(lost(workload) for workload in now.values())
+                continue
+            finished.pop(target, None)
+            if workload is None or goal.lost(seen.workloads[target], workload):
+                hopeless.add(target)
+        if progress:
+            progress(f"{len(finished)} of {len(named)} workloads ready")
+        return len(finished) == len(named) or bool(hopeless)
 
     follow(list(feeds.values()), done, deadline=fleet.deadline)
-    now = current()
-    if any(workload is None or not workload.complete() for workload in now.values()):
-        now = {**now, **look_again(fleet, now)}
-    final = {target: workload for target, workload in now.items() if workload is not None}
-    failed = {target: workload for target, workload in now.items() if workload is None or not workload.complete()}
+    now = {target: feeds[place_of(target)].items.get(target.name) for target in seen.workloads}
+    behind = [target for target, workload in now.items() if workload is None or not goal.met(workload)]
+    now.update(look_again(fleet, behind))
+    failed = {target: now[target] for target in behind if not met(goal, now[target])}
     if failed:
         trouble = {feed.client.name: feed.trouble for feed in feeds.values() if feed.trouble}
-        raise not_ready(fleet, failed, len(now), trouble)
-    return Observation(final, seen.versions, seen.unreachable), finished
+        whys = {target: why_lost(goal, seen.workloads[target], workload) for target, workload in failed.items()}
+        raise not_ready(fleet, failed, whys, goal, len(now), trouble)
+    final = {target: workload for target, workload in now.items() if workload is not None}
+    return Observation(final, seen.versions), finished
 
 
-def lost(workload: Workload | None) -> bool:
-    """Say whether waiting on makes no sense."""
-    return workload is None or (workload.held is not None and not workload.complete())
+def met(goal: Goal, workload: Workload | None) -> bool:
+    """Say whether a workload is there and meets the goal."""
+    return workload is not None and goal.met(workload)
 
 
-def look_again(fleet: Fleet, now: Mapping[Target, Workload | None]) -> dict[Target, Workload | None]:
+def why_lost(goal: Goal, before: Workload, now: Workload | None) -> str | None:
+    """Say why waiting on makes no sense, if so."""
+    return "it was deleted meanwhile" if now is None else goal.lost(before, now)
+
+
+def look_again(fleet: Fleet, behind: Sequence[Target]) -> dict[Target, Workload | None]:
     """Ask once more, directly: a watch that went silent must not turn a success into a failure."""
     deadline = Deadline.after(FINAL_LOOK_SECONDS)
-    behind = [target for target, workload in now.items() if workload is None or not workload.complete()]
     groups = grouped(behind, lambda target: target.cluster)
 
     def read(target: Target) -> Workload:
@@ -121,6 +154,8 @@ def look_again(fleet: Fleet, now: Mapping[Target, Workload | None]) -> dict[Targ
 def not_ready(
     fleet: Fleet,
     failed: Mapping[Target, Workload | None],
+    whys: Mapping[Target, str | None],
+    goal: Goal,
     total: int,
     trouble: Mapping[str, ApiError],
 ) -> StepFailed:
@@ -128,13 +163,9 @@ def not_ready(
     there = {target: workload for target, workload in failed.items() if workload is not None}
     found = diagnose(fleet.clients, there)
     texts: dict[Target, list[str]] = {}
-    for target, workload in failed.items():
-        if workload is None:
-            texts[target] = ["it was deleted meanwhile"]
-        elif workload.held:
-            texts[target] = [workload.held]
-        else:
-            texts[target] = found.get(target, Diagnosis()).lines()
+    for target in failed:
+        first, *more = found[target].lines() if target in found else [""]
+        texts[target] = ["; ".join(part for part in (whys[target], first) if part), *more]
     shown = []
     for target, lines in list(texts.items())[:SHOWN]:
         workload = failed[target]
@@ -149,7 +180,7 @@ def not_ready(
         if kind is StepTimeout
         else f"{len(failed)} of {total} workloads cannot become ready",
         observed="\n  " + "\n  ".join(shown) + "\n ",
-        wanted="all rolled out and ready",
+        wanted=f"all {goal.words}",
         next_action="mend what is named here and run it again; nothing that is ready is touched",
         failed_workloads={
             target.key: {
@@ -169,7 +200,7 @@ def restart(fleet: Fleet, seen: Observation, since: str) -> list[Target]:
     if not old:
         return []
     moment = utc_now()
-    chosen = Observation({target: seen.workloads[target] for target in old}, seen.versions, seen.unreachable)
+    chosen = Observation({target: seen.workloads[target] for target in old}, seen.versions)
 
     def plan(_: Target, workload: Workload) -> dict[str, Any]:
         return plan_restart(workload, moment)
@@ -185,7 +216,7 @@ def older(fleet: Fleet, workloads: Mapping[Target, Workload], since: str) -> lis
 
     def read(place: tuple[str, str]) -> list[tuple[dict[str, str], float]]:
         found, _ = fleet.clients[place[0]].list(
-            f"/api/v1/namespaces/{place[1]}/pods", pod_start, deadline=fleet.deadline, doing="list pods"
+            path_of(place[1], "pods"), pod_start, deadline=fleet.deadline, doing="list pods"
         )
         return found
 
@@ -202,7 +233,11 @@ def older(fleet: Fleet, workloads: Mapping[Target, Workload], since: str) -> lis
 
 
 def pod_start(pod: Mapping[str, Any]) -> tuple[dict[str, str], float] | None:
-    """Give a pod's labels and when the oldest of its processes started; None for one that goes or has ended."""
+    """Give a pod's labels and when the oldest of its processes started; None for one that goes or has ended.
+
+    Kubernetes cuts its stamps to whole seconds, so a process can seem up to a second older than it is, never younger:
+    within that second one may be restarted without need, but none is left that has not seen the change.
+    """
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp") or status.get("phase") in ("Succeeded", "Failed"):
         return None
@@ -234,6 +269,7 @@ def workload_feeds(fleet: Fleet, seen: Observation) -> dict[Place, Feed[Workload
                 listed=True,
             )
         feeds[place].items[target.name] = workload
+        feeds[place].changed.add(target.name)
     return feeds
 
 

@@ -6,22 +6,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import StepTimeout
 from .bulk import grouped, run_all
 from .client import MERGE_PATCH, ApiError
-from .fleet import Fleet, Observation, Written
-from .follow import Feed, follow
-from .rollout import Progress, place_of, wait_ready, workload_feeds
-from .workloads import Scale, Target, Workload, plan_scale
+from .fleet import Fleet, Observation, Place, Written, owning
+from .follow import Feed, changes, follow
+from .progress import Progress
+from .rollout import SCALED, wait_ready, workload_feeds
+from .workloads import Scale, Target, Workload, path_of, plan_scale
 
 # A pod that has ended stays listed until somebody deletes it, but none of its processes is left.
 LIVING = "status.phase!=Succeeded,status.phase!=Failed"
 SHOWN_PODS = 8
 
-Pods = dict[tuple[str, str], Feed[dict[str, str]]]
+Space = tuple[str, str]
+"""Cluster and namespace: what one watch of pods covers."""
 
 
 def scale(
@@ -37,23 +40,21 @@ def scale(
     done = fleet.write(seen, plan, lambda planned: planned.patch, MERGE_PATCH, "scale")
     changed = [target for target, written in done.items() if written.changed]
     if not fleet.settings.check:
-        try:
-            settle(fleet, fleet.observe(list(done)) if changed else seen, begin, progress)
-        except StepTimeout as error:
-            error.fields["changed"] = bool(changed)
-            raise
+        with owning(changed):
+            settle(fleet, fleet.observe_again(targets) if changed else seen, begin, progress)
     took = time.monotonic() - begin
+    scaled = [target for target in changed if done[target].plan.before != done[target].plan.after]
     return {
         "changed": bool(changed),
         "total": len(targets),
-        "scaled": len(changed),
-        "unchanged": len(done) - len(changed),
+        "scaled": len(scaled),
+        "unchanged": len(done) - len(scaled),
         "workloads": {target.key: describe(target, written) for target, written in done.items()},
-        "unreachable_clusters": {name: error.text for name, error in seen.unreachable.items()},
-        "lines": lines_of(fleet, seen, done, replicas, took),
+        "lost_clusters": list(fleet.lost),
+        "lines": fleet.tell(targets, lines_of(fleet, done, len(scaled), replicas, took)),
         "diff": {
-            "before": "".join(f"{target.key} replicas={done[target].plan.before}\n" for target in changed),
-            "after": "".join(f"{target.key} replicas={done[target].plan.after}\n" for target in changed),
+            "before": "".join(f"{target.key} replicas={done[target].plan.before}\n" for target in scaled),
+            "after": "".join(f"{target.key} replicas={done[target].plan.after}\n" for target in scaled),
         },
     }
 
@@ -63,9 +64,9 @@ def settle(fleet: Fleet, seen: Observation, begin: float, progress: Progress | N
     empty = {target: workload for target, workload in seen.workloads.items() if workload.replicas == 0}
     rest = {target: workload for target, workload in seen.workloads.items() if workload.replicas}
     if empty:
-        wait_gone(fleet, Observation(empty, seen.versions, seen.unreachable), progress)
+        wait_gone(fleet, Observation(empty, seen.versions), progress)
     if rest:
-        wait_ready(fleet, Observation(rest, seen.versions, seen.unreachable), begin, progress)
+        wait_ready(fleet, Observation(rest, seen.versions), begin, SCALED, progress)
 
 
 def wait_gone(fleet: Fleet, seen: Observation, progress: Progress | None) -> None:
@@ -75,29 +76,28 @@ def wait_gone(fleet: Fleet, seen: Observation, progress: Progress | None) -> Non
     """
     feeds = workload_feeds(fleet, seen)
     pods = pod_feeds(fleet, seen)
-    reported: list[int] = []
-
-    def left() -> list[str]:
-        return [
-            f"{target.namespace}/{name}"
-            for target, workload in seen.workloads.items()
-            for name, labels in pods[(target.cluster, target.namespace)].items.items()
-            if workload.selector.matches(labels)
-        ]
+    left: set[tuple[Space, str]] = set()
+    behind: set[tuple[Place, str]] = set()
 
     def done() -> bool:
-        if progress and (number := len(left())) not in reported[-1:]:
-            reported.append(number)
-            progress(f"{number} pods left")
-        now = [feeds[place_of(target)].items.get(target.name) for target in seen.workloads]
-        return not left() and all(workload is None or workload.complete() for workload in now)
+        for space, name, ours in changes(pods):
+            left.discard((space, name))
+            if ours:
+                left.add((space, name))
+        for place, name, workload in changes(feeds):
+            behind.discard((place, name))
+            if workload is not None and not workload.scaled():
+                behind.add((place, name))
+        if progress:
+            progress(f"{len(left)} pods left")
+        return not left and not behind
 
     def settled() -> bool:
         return sets_settled(fleet, seen)
 
     if follow([*feeds.values(), *pods.values()], done, deadline=fleet.deadline, settled=settled):
         return
-    names = left()
+    names = sorted(f"{namespace}/{name}" for (_, namespace), name in left)
     trouble = [f"cluster {feed.client.name}: {feed.trouble.text}" for feed in pods.values() if feed.trouble]
     more = [f"and {len(names) - SHOWN_PODS} more"] if len(names) > SHOWN_PODS else []
     raise StepTimeout(
@@ -130,7 +130,7 @@ def sets_settled(fleet: Fleet, seen: Observation) -> bool:
 
     def ask(place: tuple[str, str]) -> bool:
         found, _ = fleet.clients[place[0]].list(
-            f"/apis/apps/v1/namespaces/{place[1]}/replicasets",
+            path_of(place[1], "replicasets", "/apis/apps/v1"),
             unsettled,
             deadline=fleet.deadline,
             doing=f"list the replicasets of namespace {place[1]}",
@@ -144,39 +144,70 @@ def sets_settled(fleet: Fleet, seen: Observation) -> bool:
     return all(answer is True for answer in answers.values())
 
 
-def pod_feeds(fleet: Fleet, seen: Observation) -> Pods:
-    """Make a feed of living pods for each cluster and namespace; only their metadata travels."""
-    feeds: Pods = {}
-    for target in seen.workloads:
-        place = (target.cluster, target.namespace)
-        if place not in feeds:
-            feeds[place] = Feed(
-                client=fleet.clients[target.cluster],
-                path=f"/api/v1/namespaces/{target.namespace}/pods",
-                doing=f"watch the pods of namespace {target.namespace}",
-                parse=lambda item: (item["metadata"]["name"], dict(item["metadata"].get("labels") or {})),
-                items={},
-                query={"fieldSelector": LIVING},
-                metadata_only=True,
-            )
-    return feeds
+class Owners:
+    """Says whether a pod belongs to one of many workloads, comparing it with the few that can be meant.
+
+    Each workload is filed under that label of its selector which the fewest others share.
+    """
+
+    def __init__(self, workloads: Iterable[Workload]) -> None:
+        chosen = list(workloads)
+        users = Counter(pair for workload in chosen for pair in workload.selector.labels)
+        self._filed: dict[tuple[str, str] | None, list[Workload]] = {}
+        for workload in chosen:
+            # A selector of expressions only can mean any pod.
+            rarest = min(workload.selector.labels, key=lambda pair: users[pair], default=None)
+            self._filed.setdefault(rarest, []).append(workload)
+
+    def own(self, labels: Mapping[str, str]) -> bool:
+        """Say whether one of the workloads selects these labels."""
+        return any(
+            workload.selector.matches(labels)
+            for key in (None, *labels.items())
+            for workload in self._filed.get(key, ())
+        )
 
 
-def lines_of(
-    fleet: Fleet, seen: Observation, done: Mapping[Target, Written], replicas: int | None, took: float
-) -> list[str]:
+def pod_feeds(fleet: Fleet, seen: Observation) -> dict[Space, Feed[bool]]:
+    """Make a feed for each cluster and namespace of which living pods are ours; only their metadata travels."""
+    spaces: dict[Space, list[Workload]] = {}
+    for target, workload in seen.workloads.items():
+        spaces.setdefault((target.cluster, target.namespace), []).append(workload)
+    return {space: pod_feed(fleet, space, Owners(workloads)) for space, workloads in spaces.items()}
+
+
+def pod_feed(fleet: Fleet, space: Space, owners: Owners) -> Feed[bool]:
+    """Make the feed of one namespace's pods. Others' pods stay in it: one may become ours when its labels change."""
+    cluster, namespace = space
+    return Feed(
+        client=fleet.clients[cluster],
+        path=path_of(namespace, "pods"),
+        doing=f"watch the pods of namespace {namespace}",
+        parse=lambda item: (item["metadata"]["name"], owners.own(item["metadata"].get("labels") or {})),
+        items={},
+        query={"fieldSelector": LIVING},
+        metadata_only=True,
+    )
+
+
+def lines_of(fleet: Fleet, done: Mapping[Target, Written], scaled: int, replicas: int | None, took: float) -> list[str]:
     """Say in few words what was done."""
-    changed = sum(written.changed for written in done.values())
     size = "their remembered sizes" if replicas is None else f"{replicas} replicas"
     if fleet.settings.check:
-        lines = [f"{changed} of {len(done)} workloads would be scaled to {size}"]
+        lines = [f"{scaled} of {len(done)} workloads would be scaled to {size}"]
     else:
         state = "no pod left" if replicas == 0 else "all ready"
-        lines = [f"{len(done)} of {len(done)} workloads at {size}, {state} ({changed} scaled, {took:.2f} s)"]
+        lines = [f"{len(done)} of {len(done)} workloads at {size}, {state} ({scaled} scaled, {took:.2f} s)"]
     for target, written in done.items():
-        if replicas is None and not written.changed and written.plan.after == 0:
+        plan: Scale = written.plan
+        if plan.forgotten is not None:
+            lines.append(
+                f"{target.key} was scaled to {plan.before} by somebody else: it keeps that, "
+                f"and the remembered size {plan.forgotten} is forgotten"
+            )
+        elif replicas is None and not written.changed and plan.after == 0:
             lines.append(f"{target.key} has no replicas and remembers no size: left as it is")
-    return lines + [f"cluster {name} skipped: {error.text}" for name, error in seen.unreachable.items()]
+    return lines
 
 
 def describe(target: Target, written: Written) -> dict[str, Any]:

@@ -20,6 +20,12 @@ from typing import Any, cast
 from .kubeconfig import Endpoint
 
 CONNECT_SECONDS = 2.0
+# Where the operator allows more for a whole request, the way there is long or the machine slow: this share is for it.
+CONNECT_SHARE = 5
+
+
+class ConnectTimeout(TimeoutError):
+    """No connection came about in time. That may be a packet lost or a moment's stall, so it is worth a second try."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +62,25 @@ class Deadline:
 class Connection:
     """A socket, plain or TLS, that HTTPResponse can read from."""
 
-    def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
-        self.deadline = deadline.sooner(CONNECT_SECONDS)
+    def __init__(self, endpoint: Endpoint, deadline: Deadline, seconds: float = CONNECT_SECONDS) -> None:
+        self.deadline = deadline.sooner(seconds)
         self.used = False
-        self._sock: socket.socket = socket.create_connection(
-            (endpoint.host, endpoint.port), timeout=self.deadline.left()
-        )
         try:
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sock = self._connected(endpoint)
+        except TimeoutError as failure:
+            raise ConnectTimeout(str(failure)) from None
+
+    def _connected(self, endpoint: Endpoint) -> socket.socket:
+        sock = socket.create_connection((endpoint.host, endpoint.port), timeout=self.deadline.left())
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if endpoint.tls:
-                self._sock.settimeout(self.deadline.left())
-                self._sock = endpoint.tls.wrap_socket(self._sock, server_hostname=endpoint.tls_name)
+                sock.settimeout(self.deadline.left())
+                return endpoint.tls.wrap_socket(sock, server_hostname=endpoint.tls_name)
         except BaseException:
-            self._sock.close()
+            sock.close()
             raise
+        return sock
 
     def send(self, request: bytes, method: str, deadline: Deadline) -> HTTPResponse:
         """Send a whole request at once (one TLS record, one packet) and read the answer's head."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .fleet import Fleet
+from .client import ApiError
+from .fleet import Fleet, texts
 from .workloads import Target, Workload, mask
 
 
@@ -18,28 +19,26 @@ def observe(fleet: Fleet, targets: Sequence[Target], variable: str | None) -> di
     by_cluster: dict[str, dict[Target, Workload]] = {target.cluster: {} for target in targets}
     for target, workload in seen.workloads.items():
         by_cluster[target.cluster][target] = workload
-    vantages = [
-        vantage(cluster, workloads, seen.unreachable[cluster].text if cluster in seen.unreachable else None)
-        for cluster, workloads in by_cluster.items()
-    ]
+    vantages = [vantage(cluster, workloads, seen.unreachable.get(cluster)) for cluster, workloads in by_cluster.items()]
     return {
         "changed": False,
         "total": len(targets),
         "ready": sum(fully_ready(workload) for workload in seen.workloads.values()),
         "workloads": {target.key: describe(target, workload, variable) for target, workload in seen.workloads.items()},
-        "unreachable_clusters": {name: error.text for name, error in seen.unreachable.items()},
+        "unreachable_clusters": texts(seen.unreachable),
+        "lost_clusters": list(fleet.lost),
         "vantages": vantages,
-        "lines": [f"{entry['vantage']}: {entry['observed']}" for entry in vantages],
+        "lines": fleet.tell(targets, [f"{entry['vantage']}: {entry['observed']}" for entry in vantages]),
     }
 
 
-def vantage(cluster: str, workloads: Mapping[Target, Workload], unreachable: str | None) -> dict[str, Any]:
+def vantage(cluster: str, workloads: Mapping[Target, Workload], trouble: ApiError | None) -> dict[str, Any]:
     """Say what one cluster saw. Alive: a pod of some service is ready, which these are only with their database.
 
     Readiness follows the probes' period: right after a failure it still says what was.
     """
-    if unreachable:
-        return {"vantage": f"kubernetes {cluster}", "observed": f"unreachable: {unreachable}", "alive": None}
+    if trouble:
+        return {"vantage": f"kubernetes {cluster}", "observed": f"{trouble.reason}: {trouble.text}", "alive": None}
     wanted = [workload for workload in workloads.values() if workload.replicas]
     alive = any(workload.status.ready for workload in wanted) if wanted else None
     return {"vantage": f"kubernetes {cluster}", "observed": readiness(workloads), "alive": alive}
@@ -47,18 +46,27 @@ def vantage(cluster: str, workloads: Mapping[Target, Workload], unreachable: str
 
 def readiness(workloads: Mapping[Target, Workload]) -> str:
     """Say in few words how the services stand; which ones is only worth words where they differ."""
-    counts = {target.name: workload.readiness() for target, workload in workloads.items()}
-    ready = sum(fully_ready(workload) for workload in workloads.values())
-    since = [workload.status.unready_since for workload in workloads.values() if workload.status.unready_since]
-    words = f"{ready} of {len(counts)} services ready"
-    if 0 < ready < len(counts):
-        words += ": " + ", ".join(f"{name} {count} ready" for name, count in counts.items())
+    wanted = {target: workload for target, workload in workloads.items() if workload.replicas}
+    if not wanted:
+        return "all scaled to 0"
+    ready = sum(fully_ready(workload) for workload in wanted.values())
+    since = [workload.status.unready_since for workload in wanted.values() if workload.status.unready_since]
+    words = f"{ready} of {len(wanted)} services ready"
+    if 0 < ready < len(wanted):
+        words += ": " + ", ".join(f"{local_name(target)} {w.readiness()} ready" for target, w in wanted.items())
+    if len(wanted) < len(workloads):
+        words += f", {len(workloads) - len(wanted)} scaled to 0"
     return words + (f", since {min(since)}" if since else "")
 
 
+def local_name(target: Target) -> str:
+    """Give a workload's name within its cluster."""
+    return target.key.removeprefix(f"{target.cluster}/")
+
+
 def fully_ready(workload: Workload) -> bool:
-    """Say whether as many pods are ready as are wanted."""
-    return workload.status.ready >= workload.replicas
+    """Say whether as many pods are ready as are wanted. Of none that are wanted, none is."""
+    return 0 < workload.replicas <= workload.status.ready
 
 
 def describe(target: Target, workload: Workload, variable: str | None) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def describe(target: Target, workload: Workload, variable: str | None) -> dict[s
         for container in workload.containers
         if target.container in (None, container.name)
         for present in container.variables
-        if present.name == variable
+        if present.name == (target.variable or variable)
     ]
     return {
         "cluster": target.cluster,

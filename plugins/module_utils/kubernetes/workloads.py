@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from ..errors import BadInput, PreconditionFailed
 from ..schema import closest
@@ -15,6 +16,9 @@ from .client import brief
 
 KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 REMEMBERED = "platform.recovery/replicas"
+# What we set when we remembered. As long as the size is still that, the memory is ours to restore.
+SCALED_TO = "platform.recovery/scaled-to"
+GAVE_UP = "ProgressDeadlineExceeded"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
@@ -27,6 +31,7 @@ class Target:
     kind: str
     name: str
     container: str | None = None
+    variable: str | None = None
 
     @property
     def key(self) -> str:
@@ -37,7 +42,7 @@ class Target:
     @property
     def path(self) -> str:
         """Give its path in the API."""
-        return f"{collection(self.namespace, self.kind)}/{self.name}"
+        return f"{collection(self.namespace, self.kind)}/{quote(self.name, safe='')}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,14 @@ class Selector:
 
 
 @dataclass(frozen=True)
+class GivenUp:
+    """That a Deployment's controller waits no longer for a rollout: when it last said so, and in which words."""
+
+    stamp: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Status:
     """What a workload's controller reported."""
 
@@ -96,6 +109,7 @@ class Status:
     current_revision: str = ""
     update_revision: str = ""
     unready_since: str | None = None
+    gave_up: GivenUp | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ class Workload:
     generation: int
     replicas: int
     remembered: str | None
+    scaled_to: str | None
     containers: tuple[Container, ...]
     selector: Selector
     status: Status
@@ -124,6 +139,19 @@ class Workload:
             return False
         return self.kind == "Deployment" or status.current_revision == status.update_revision
 
+    def scaled(self) -> bool:
+        """Say whether as many pods are there and available as are wanted, of whichever template they are."""
+        status = self.status
+        return (
+            status.observed_generation >= self.generation
+            and status.replicas == self.replicas
+            and status.available >= self.replicas
+        )
+
+    def gave_up(self) -> GivenUp | None:
+        """Give that the controller gave the present rollout up, if so; what it said of an earlier one is no news."""
+        return self.status.gave_up if self.status.observed_generation >= self.generation else None
+
     def readiness(self) -> str:
         """Give the ready count in words, e.g. ``2/2``."""
         return f"{self.status.ready}/{self.replicas}"
@@ -133,6 +161,7 @@ class Workload:
 class Repoint:
     """How a variable gets its value. No operations: it has it already."""
 
+    variable: str
     containers: tuple[str, ...]
     before: str
     after: str
@@ -141,23 +170,33 @@ class Repoint:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a workload gets its size. No patch: it has it already."""
+    """How a workload gets its size. No patch: it has it already.
+
+    `forgotten` is a size that was remembered but is not restored, because somebody else has scaled it since.
+    """
 
     before: int
     after: int
     remembered: int | None
     patch: dict[str, Any] | None
+    forgotten: int | None = None
 
 
 def collection(namespace: str, kind: str) -> str:
     """Give the path of all workloads of a kind in a namespace."""
-    return f"/apis/apps/v1/namespaces/{namespace}/{KINDS[kind]}"
+    return path_of(namespace, KINDS[kind], "/apis/apps/v1")
+
+
+def path_of(namespace: str, plural: str, group: str = "/api/v1") -> str:
+    """Give the path of all objects of a kind in a namespace."""
+    return f"{group}/namespaces/{quote(namespace, safe='')}/{plural}"
 
 
 def parse(kind: str, item: Mapping[str, Any]) -> Workload:
     """Read an API object."""
     meta, spec, status = item["metadata"], item["spec"], item.get("status") or {}
     pod = spec["template"].get("spec") or {}
+    annotations = meta.get("annotations") or {}
     return Workload(
         kind=kind,
         namespace=meta["namespace"],
@@ -166,7 +205,8 @@ def parse(kind: str, item: Mapping[str, Any]) -> Workload:
         version=meta["resourceVersion"],
         generation=meta.get("generation", 0),
         replicas=spec.get("replicas", 1),
-        remembered=(meta.get("annotations") or {}).get(REMEMBERED),
+        remembered=annotations.get(REMEMBERED),
+        scaled_to=annotations.get(SCALED_TO),
         containers=tuple(
             parse_container(container, f"/spec/template/spec/{section}/{index}")
             for section in ("initContainers", "containers")
@@ -217,14 +257,10 @@ def parse_selector(selector: Mapping[str, Any]) -> Selector:
 
 def parse_status(status: Mapping[str, Any]) -> Status:
     """Read a status; what is zero is left out by the API."""
-    since = next(
-        (
-            condition.get("lastTransitionTime")
-            for condition in status.get("conditions") or []
-            if condition.get("type") == "Available" and condition.get("status") == "False"
-        ),
-        None,
-    )
+    conditions = {entry.get("type"): entry for entry in status.get("conditions") or []}
+    available, progressing = conditions.get("Available") or {}, conditions.get("Progressing") or {}
+    stamp = str(progressing.get("lastUpdateTime") or progressing.get("lastTransitionTime") or "")
+    gave_up = GivenUp(stamp, brief(str(progressing.get("message") or GAVE_UP)))
     return Status(
         observed_generation=status.get("observedGeneration", 0),
         replicas=status.get("replicas", 0),
@@ -233,7 +269,8 @@ def parse_status(status: Mapping[str, Any]) -> Status:
         available=status.get("availableReplicas", 0),
         current_revision=status.get("currentRevision", ""),
         update_revision=status.get("updateRevision", ""),
-        unready_since=since,
+        unready_since=available.get("lastTransitionTime") if available.get("status") == "False" else None,
+        gave_up=gave_up if progressing.get("reason") == GAVE_UP else None,
     )
 
 
@@ -262,9 +299,12 @@ def holds(operator: str, value: str | None, values: frozenset[str]) -> bool:
 def plan_repoint(target: Target, workload: Workload, variable: str, value: str) -> Repoint:
     """Plan a variable's new value in the container named, or in each that has the variable.
 
+    A workload that names a variable of its own means that one.
+
     The patch addresses positions. That is exact, also where a name stands twice, and safe because it carries the
     resourceVersion of the object in which the positions were read. Raises BadInput or PreconditionFailed.
     """
+    variable = target.variable or variable
     chosen = [(container, last(container, variable)) for container in candidates(target, workload)]
     found = [(container, *position) for container, position in chosen if position]
     if not found:
@@ -292,6 +332,7 @@ def plan_repoint(target: Target, workload: Workload, variable: str, value: str) 
     lock = {"op": "add", "path": "/metadata/resourceVersion", "value": workload.version}
     before = dict.fromkeys(mask(present.value) for _, _, present in found)
     return Repoint(
+        variable=variable,
         containers=tuple(container.name for container, _, _ in found),
         before=", ".join(before),
         after=mask(value),
@@ -341,23 +382,34 @@ def missing(target: Target, workload: Workload, variable: str) -> BadInput:
 def plan_scale(target: Target, workload: Workload, wanted: int | None) -> Scale:
     """Plan a size; None means the remembered one. The former size travels in the same patch, so it cannot get lost.
 
-    What is remembered already stays: after a kill between two runs the present size is not the former one.
+    What is remembered stays, because after a kill between two runs the present size is not the former one, unless the
+    present size is not what we set either: then somebody else has scaled it since, and theirs is the size to keep.
     """
-    remembered = remembered_size(target, workload)
+    kept = remembered_size(target, workload)
+    ours = kept is not None and workload.scaled_to == str(workload.replicas)
     if wanted is None:
-        after = workload.replicas if remembered is None else remembered
-        annotation = None
-        patched = remembered is not None
-    else:
-        after = wanted
-        annotation = str(workload.replicas) if remembered is None else workload.remembered
-        patched = workload.replicas != wanted
-        remembered = int(annotation or workload.replicas) if patched else remembered
-    patch = {
-        "metadata": {"resourceVersion": workload.version, "annotations": {REMEMBERED: annotation}},
-        "spec": {"replicas": after},
+        return plan_restore(workload, kept, ours)
+    former = kept if ours else workload.replicas
+    if workload.replicas == wanted:
+        return Scale(wanted, wanted, kept if ours else None, None)
+    return Scale(workload.replicas, wanted, former, scale_patch(workload, wanted, str(former), str(wanted)))
+
+
+def plan_restore(workload: Workload, kept: int | None, ours: bool) -> Scale:
+    """Plan the return to the remembered size, or the end of a memory that somebody else's change has overtaken."""
+    if kept is None:
+        return Scale(workload.replicas, workload.replicas, None, None)
+    after = kept if ours else workload.replicas
+    return Scale(workload.replicas, after, None, scale_patch(workload, after, None, None), None if ours else kept)
+
+
+def scale_patch(workload: Workload, replicas: int, remembered: str | None, scaled_to: str | None) -> dict[str, Any]:
+    """Write the patch of a size and of what is remembered with it; None removes an annotation."""
+    annotations = {REMEMBERED: remembered, SCALED_TO: scaled_to}
+    return {
+        "metadata": {"resourceVersion": workload.version, "annotations": annotations},
+        "spec": {"replicas": replicas},
     }
-    return Scale(workload.replicas, after, remembered if wanted is not None else None, patch if patched else None)
 
 
 def remembered_size(target: Target, workload: Workload) -> int | None:

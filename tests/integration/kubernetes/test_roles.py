@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
+from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from tests.integration.kubernetes.plane import NAMESPACE, Plane, workload
 from tests.integration.kubernetes.test_workloads import create, host_of, ready
 
@@ -89,14 +91,48 @@ def test_repoint_and_restart(plane: Plane, tmp_path: Path) -> None:
     code, result, text = play(plane, tmp_path, ("service_repoint", "main"), service_repoint_value="db.east")
     assert (code, result["changed"], result["patched"]) == (0, False, 0), text
 
+    code, result, text = play(plane, tmp_path, ("service_repoint", "rollback"), service_repoint_former_value="db.west")
+    assert (code, result["patched"]) == (0, 2), text
+
+
+def test_a_lost_cluster_is_left_out_and_journalled(plane: Plane, tmp_path: Path) -> None:
+    manifest = workload("user-service", replicas=0)
+    manifest["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "PGHOST", "value": "db.west"})
+    create(plane, manifest)
+    Journal.open(tmp_path / "run", "run")
+    entry = {"namespace": NAMESPACE, "name": "user-service", "variable": "PGHOST"}
     code, result, text = play(
         plane,
         tmp_path,
-        ("service_repoint", "rollback"),
-        service_repoint_former_value="db.west",
+        ("service_repoint", "observe"),
+        ("service_repoint", "preflight"),
+        ("service_repoint", "main"),
+        recovery_run={"id": "run", "folder": str(tmp_path / "run")},
+        service_repoint_clusters={"plane": {"kubeconfig": str(plane.kubeconfig)}, "west": {"kubeconfig": "/nowhere"}},
+        service_repoint_workloads=[{**entry, "cluster": cluster} for cluster in ("plane", "west")],
         service_repoint_value="db.east",
+        service_repoint_lost_clusters=["west"],
+        service_repoint_reason="no power in the west",
     )
-    assert (code, result["patched"]) == (0, 2), text
+    assert (code, result["patched"], result["lost_clusters"]) == (0, 1, ["west"]), text
+    records = [(record["event"], record["data"]) for record in Run.at("run", tmp_path / "run").journal.records()]
+    told = [(event, data.get("what") or data.get("gate")) for event, data in records]
+    assert told[-4:] == [
+        ("observation", "workloads"),
+        ("observation", "plan: repoint"),
+        ("decision", "repoint without cluster west"),
+        ("action", "repoint"),
+    ]
+    assert records[-2][1]["by"] == "operator: no power in the west"
+    assert records[-1][1]["target"] == "PGHOST=db.east"
+
+
+def test_without_services_there_is_nothing_to_do(plane: Plane, tmp_path: Path) -> None:
+    roles = ("service_repoint", "scale_cluster", "service_restart")
+    empty = {f"{role}_{key}": value for role in roles for key, value in (("clusters", {}), ("workloads", []))}
+    calls = tuple((role, entry) for role in roles for entry in ("preflight", "main", "verify"))
+    code, result, text = play(plane, tmp_path, *calls, service_repoint_value="db.east", **empty)
+    assert (code, result["changed"], result["lines"]) == (0, False, ["no workload depends on it"]), text
 
 
 def test_scale_and_restore(plane: Plane, tmp_path: Path) -> None:

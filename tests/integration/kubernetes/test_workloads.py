@@ -17,14 +17,20 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import (
     BadInput,
     PreconditionFailed,
     RecoveryError,
+    StepFailed,
     StepTimeout,
 )
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import MERGE_PATCH
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import Fleet, Settings, build
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.vantage import observe
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import REMEMBERED, Target
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import (
+    REMEMBERED,
+    SCALED_TO,
+    Target,
+)
 from tests.integration.kubernetes.plane import NAMESPACE, Plane, Puppet, wait_for, workload
 
 SERVICES = ("user-service", "tenant-service", "plugin-service", "ai-service")
@@ -113,7 +119,7 @@ def test_wrong_input_is_refused_before_anything_is_touched(
     assert host_of(plane.deployment("user-service")) == "db.west"
 
 
-def test_an_unreachable_cluster_refuses_or_is_skipped(plane: Plane) -> None:
+def test_an_unreachable_cluster_refuses_unless_it_is_lost_by_the_operators_word(plane: Plane) -> None:
     create(plane, workload("user-service", replicas=0))
     lost = plane.folder / "lost.kubeconfig"
     lost.write_text(plane.kubeconfig.read_text().replace(f"{plane.address}:6443", f"{plane.address}:6444"))
@@ -133,9 +139,11 @@ def test_an_unreachable_cluster_refuses_or_is_skipped(plane: Plane) -> None:
     assert [entry["alive"] for entry in seen["vantages"]] == [None, None]
     assert "unreachable" in seen["vantages"][1]["observed"]
 
-    skipped = repoint(*build(clusters, workloads, Settings(timeout_seconds=20, skip_unreachable=True)), "DB_HOST", "x")
-    assert skipped["patched"] == 1
-    assert "lost" in skipped["unreachable_clusters"]
+    without = repoint(
+        *build(clusters, workloads, Settings(timeout_seconds=20, lost_clusters=("lost",))), "DB_HOST", "x"
+    )
+    assert without["patched"] == 1
+    assert without["lost_clusters"] == ["lost"]
 
 
 def test_missing_rights_are_named(plane: Plane) -> None:
@@ -204,14 +212,62 @@ def test_scale_remembers_and_restores(plane: Plane) -> None:
     down = scale(*open_fleet(plane, "user-service", "ai-service"), 0)
     assert down["scaled"] == 2
     assert plane.pods() == []
-    assert plane.deployment("user-service")["metadata"]["annotations"][REMEMBERED] == "3"
+    annotations = plane.deployment("user-service")["metadata"]["annotations"]
+    assert (annotations[REMEMBERED], annotations[SCALED_TO]) == ("3", "0")
     again = scale(*open_fleet(plane, "user-service", "ai-service"), 0)
     assert (again["changed"], again["scaled"]) == (False, 0)
     up = scale(*open_fleet(plane, "user-service", "ai-service"), None)
     assert up["workloads"]["plane/production/user-service"]["after"] == 3
     assert len(plane.pods()) == 4
-    assert REMEMBERED not in plane.deployment("user-service")["metadata"].get("annotations", {})
+    left = plane.deployment("user-service")["metadata"].get("annotations", {})
+    assert not {REMEMBERED, SCALED_TO} & left.keys()
     assert scale(*open_fleet(plane, "user-service", "ai-service"), None)["changed"] is False
+
+
+def test_a_size_that_somebody_else_gave_is_kept(plane: Plane) -> None:
+    create(plane, workload("user-service", replicas=1))
+    ready(plane, "user-service")
+    scale(*open_fleet(plane, "user-service"), 0)
+    plane.patch("user-service", {"spec": {"replicas": 3}})
+    restored = scale(*open_fleet(plane, "user-service"), None)
+    assert (restored["changed"], restored["scaled"]) == (True, 0)
+    assert "was scaled to 3 by somebody else" in restored["lines"][1]
+    deployment = plane.deployment("user-service")
+    assert deployment["spec"]["replicas"] == 3
+    assert not {REMEMBERED, SCALED_TO} & deployment["metadata"].get("annotations", {}).keys()
+
+
+def test_what_is_held_is_scaled_like_everything_else(plane: Plane) -> None:
+    create(plane, workload("user-service"), workload("queue", kind="StatefulSet"))
+    ready(plane, "user-service")
+    ready(plane, "queue", kind="StatefulSet")
+    # A change that does not reach the pods: complete() is never true again.
+    plane.patch("user-service", {"spec": {"paused": True, "template": {"metadata": {"labels": {"new": "1"}}}}})
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/queue"
+    held = {
+        "updateStrategy": {"type": "OnDelete", "rollingUpdate": None},
+        "template": {"metadata": {"labels": {"new": "1"}}},
+    }
+    plane.call("PATCH", path, {"spec": held}, MERGE_PATCH)
+    for fleet, targets in (open_fleet(plane, "user-service"), open_fleet(plane, "queue", kind="StatefulSet")):
+        assert scale(fleet, targets, 3)["scaled"] == 1
+    for kind, name in (("Deployment", "user-service"), ("StatefulSet", "queue")):
+        assert scale(*open_fleet(plane, name, kind=kind), 0)["scaled"] == 1
+        assert scale(*open_fleet(plane, name, kind=kind), None)["scaled"] == 1
+
+
+def test_a_rollout_that_its_controller_gives_up_is_not_waited_for(plane: Plane) -> None:
+    manifest = workload("user-service")
+    manifest["spec"]["progressDeadlineSeconds"] = 2
+    create(plane, manifest)
+    ready(plane, "user-service")
+    repoint(*open_fleet(plane, "user-service"), "DB_HOST", "dead.east")
+    with pytest.raises(StepFailed, match=r"its controller gave the rollout up: ReplicaSet .* has timed out") as failed:
+        rollout(*open_fleet(plane, "user-service", seconds=30.0), restart_since=None)
+    assert not isinstance(failed.value, StepTimeout)
+    # What was given up before is no reason not to wait: back on a template that works, all becomes ready.
+    repoint(*open_fleet(plane, "user-service"), "DB_HOST", "db.west")
+    assert ready(plane, "user-service")["ready"] == 1
 
 
 def test_scaled_down_means_that_pods_are_gone(plane: Plane, puppet: Puppet) -> None:
@@ -270,4 +326,7 @@ def test_observe_tells_values_and_evidence(plane: Plane) -> None:
     seen = observe(*open_fleet(plane, "user-service", "ai-service"), "DB_HOST")
     assert seen["workloads"]["plane/production/ai-service"]["value"] == "dead.west"
     assert seen["vantages"][0]["alive"] is True
-    assert "1 of 2 services ready: user-service 2/2 ready, ai-service 0/2 ready" in seen["vantages"][0]["observed"]
+    assert (
+        "1 of 2 services ready: production/user-service 2/2 ready, production/ai-service 0/2 ready"
+        in seen["vantages"][0]["observed"]
+    )

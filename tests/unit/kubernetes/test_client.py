@@ -49,7 +49,7 @@ def failure(status: int, message: str = "") -> Reply:
 @pytest.mark.parametrize(
     ("status", "reason", "words"),
     [
-        (401, "unauthorized", "does not accept the kubeconfig's credentials"),
+        (401, "unauthorized", "cannot be asked with the kubeconfig's credentials"),
         (403, "forbidden", "does not allow to read x"),
         (404, "not_found", "could not read x: not found"),
         (409, "conflict", "somebody else changed it"),
@@ -202,7 +202,7 @@ def test_a_partial_failure_names_what_failed_and_what_is_done(fake: FakeApi) -> 
     assert "Could not repoint 1 of 2 workloads" in str(failed.value)
     assert "denied by a webhook" in str(failed.value)
     assert failed.value.fields["changed"] is True
-    assert failed.value.fields["patched_workloads"] == ["fake/production/a"]
+    assert failed.value.fields["changed_workloads"] == ["fake/production/a"]
 
 
 def event(kind: str, item: Any) -> dict[str, Any]:

@@ -14,8 +14,13 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import Ba
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.bulk import connections_for, run_all
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import ApiError
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.diagnose import pod_reason, worst
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import paced
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout_lost
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import Owners
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.vantage import readiness
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import (
     REMEMBERED,
+    SCALED_TO,
     Selector,
     Target,
     Workload,
@@ -130,29 +135,137 @@ def test_values_are_shown_without_the_user_part_of_a_url() -> None:
 @pytest.mark.parametrize(
     ("replicas", "kept", "wanted", "expected"),
     [
-        (3, None, 0, (0, 3, {"replicas": 0, "kept": "3"})),
-        (0, "3", 0, (0, 3, None)),
+        # kept and expected memory: (remembered size, what we scaled to then)
+        (3, None, 0, (0, 3, (0, "3", "0"))),
+        (0, ("3", "0"), 0, (0, 3, None)),
         (0, None, 0, (0, None, None)),
-        (1, "3", 0, (0, 3, {"replicas": 0, "kept": "3"})),
-        (3, None, 5, (5, 3, {"replicas": 5, "kept": "3"})),
-        (0, "3", None, (3, None, {"replicas": 3, "kept": None})),
-        (3, "3", None, (3, None, {"replicas": 3, "kept": None})),
+        (3, None, 5, (5, 3, (5, "3", "5"))),
+        (0, ("3", "0"), 5, (5, 3, (5, "3", "5"))),
+        (0, ("3", "0"), None, (3, None, (3, None, None))),
         (3, None, None, (3, None, None)),
         (0, None, None, (0, None, None)),
+        # Somebody else has scaled it since: theirs is the size to keep, and to remember.
+        (1, ("3", "0"), 0, (0, 1, (0, "1", "0"))),
+        (6, ("3", "0"), None, (6, None, (6, None, None))),
+        (6, ("3", None), None, (6, None, (6, None, None))),
+        (5, ("3", "0"), 5, (5, None, None)),
     ],
 )
-def test_sizes(replicas: int, kept: str | None, wanted: int | None, expected: tuple[Any, ...]) -> None:
-    annotations = {} if kept is None else {REMEMBERED: kept}
+def test_sizes(
+    replicas: int, kept: tuple[str, str | None] | None, wanted: int | None, expected: tuple[Any, ...]
+) -> None:
+    annotations = {} if kept is None else {REMEMBERED: kept[0], **({SCALED_TO: kept[1]} if kept[1] else {})}
     plan = plan_scale(TARGET, read(replicas=replicas, annotations=annotations), wanted)
     after, remembered, patch = expected
     assert (plan.after, plan.remembered) == (after, remembered)
-    if patch is None:
-        assert plan.patch is None
-    else:
-        assert plan.patch == {
-            "metadata": {"resourceVersion": "7", "annotations": {REMEMBERED: patch["kept"]}},
-            "spec": {"replicas": patch["replicas"]},
-        }
+    written = patch and {
+        "metadata": {"resourceVersion": "7", "annotations": {REMEMBERED: patch[1], SCALED_TO: patch[2]}},
+        "spec": {"replicas": patch[0]},
+    }
+    assert plan.patch == written
+    assert plan.forgotten == (3 if replicas == 6 else None)
+
+
+def test_a_repeated_call_finds_nothing_to_do() -> None:
+    once = plan_scale(TARGET, read(replicas=3), 0).patch
+    assert once is not None
+    again = read(replicas=once["spec"]["replicas"], annotations=once["metadata"]["annotations"])
+    assert plan_scale(TARGET, again, 0).patch is None
+    assert plan_scale(TARGET, again, None).after == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "scaled"),
+    [
+        ("Deployment", {}, True),
+        ("Deployment", {"spec": {"paused": True}, "status": {"updatedReplicas": 0}}, True),
+        ("StatefulSet", {"status": {"currentRevision": "a", "updateRevision": "b"}}, True),
+        ("Deployment", {"status": {"observedGeneration": 0}}, False),
+        ("Deployment", {"status": {"availableReplicas": 1}}, False),
+        ("Deployment", {"status": {"replicas": 3}}, False),
+    ],
+)
+def test_scaled_asks_for_pods_and_not_for_their_template(kind: str, more: dict[str, Any], scaled: bool) -> None:
+    assert read(kind, **more).scaled() is scaled
+
+
+def gave_up(stamp: str, **more: Any) -> Workload:
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    words = {"lastUpdateTime": stamp, "message": "ReplicaSet has timed out progressing."}
+    return read(status={"conditions": [{**condition, **words}], "availableReplicas": 1, **more})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        (read(), gave_up("2"), "timed out progressing"),
+        (gave_up("1"), gave_up("2"), "timed out progressing"),
+        (gave_up("1"), gave_up("1"), None),
+        (read(), gave_up("2", observedGeneration=0), None),
+        (read(), read(), None),
+        (read(), read(spec={"paused": True}), "it is paused"),
+    ],
+)
+def test_a_rollout_is_lost_if_it_is_given_up_while_we_wait(before: Workload, now: Workload, words: str | None) -> None:
+    why = rollout_lost(before, now)
+    assert why is None if words is None else words in (why or "")
+
+
+def test_a_workloads_own_variable_is_meant() -> None:
+    env = [{"name": "DB_HOST", "value": "db.west"}, {"name": "PGHOST", "value": "db.west"}]
+    plan = plan_repoint(dataclasses.replace(TARGET, variable="PGHOST"), read(env=env), "DB_HOST", "db.east")
+    assert plan.variable == "PGHOST"
+    assert [operation["path"] for operation in plan.operations[1:]] == ["/spec/template/spec/containers/0/env/1/value"]
+
+
+def test_a_name_cannot_leave_its_place_in_the_path() -> None:
+    target = Target("west", "a/b", "Deployment", "../x?y")
+    assert target.path == "/apis/apps/v1/namespaces/a%2Fb/deployments/..%2Fx%3Fy"
+
+
+def test_a_pod_is_compared_with_the_few_workloads_that_can_own_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    matches = Selector.matches
+    monkeypatch.setattr(Selector, "matches", lambda self, labels: asked.append(1) or matches(self, labels))
+    workloads = [
+        dataclasses.replace(read(), selector=Selector((("app", f"svc-{number}"), ("part-of", "platform"))))
+        for number in range(1000)
+    ]
+    expressions = Selector(expressions=(("batch", "Exists", frozenset()),))
+    owners = Owners([*workloads, dataclasses.replace(read(), selector=expressions)])
+    assert all(owners.own({"app": f"svc-{number % 1000}", "part-of": "platform"}) for number in range(2000))
+    assert len(asked) == 4000, "each pod with the one of its label, and with the one that could mean any"
+    assert not owners.own({"app": "other", "part-of": "platform"})
+    assert owners.own({"batch": "1"})
+
+
+def test_progress_is_told_seldom_and_only_if_it_is_news() -> None:
+    now, told = [0.0], []
+    offer = paced(told.append, seconds=5.0, clock=lambda: now[0])
+    for moment, text in ((0.0, "a"), (4.9, "b"), (5.0, "c"), (6.0, "d"), (10.0, "c"), (11.0, "e")):
+        now[0] = moment
+        offer(text)
+    assert told == ["c", "e"]
+
+
+def seen(*sizes: tuple[int, int]) -> dict[Target, Workload]:
+    return {
+        dataclasses.replace(TARGET, namespace=f"space-{number}"): read(replicas=size, status={"readyReplicas": ready})
+        for number, (size, ready) in enumerate(sizes)
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (((2, 2), (2, 2)), "2 of 2 services ready"),
+        (((2, 2), (2, 0)), "1 of 2 services ready: space-0/user-service 2/2 ready, space-1/user-service 0/2 ready"),
+        (((2, 2), (0, 0)), "1 of 1 services ready, 1 scaled to 0"),
+        (((0, 0), (0, 0)), "all scaled to 0"),
+    ],
+)
+def test_readiness_in_words(sizes: tuple[tuple[int, int], ...], words: str) -> None:
+    assert readiness(seen(*sizes)) == words
 
 
 def test_a_remembered_size_that_is_no_number_is_not_guessed_at() -> None:
