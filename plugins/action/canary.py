@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import canary, clock
-from ansible_collections.platform.recovery.plugins.module_utils.canary_analysis import find_outage, read_history
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, RecoveryError, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Credentials, Member
@@ -41,13 +40,21 @@ class ActionModule(RecoveryAction):
             return Path(wish).expanduser().absolute()
         if call.run:
             return call.run.folder.absolute() / "canary"
-        raise BadInput("No run is open and no folder is given", wanted="folder, or a run opened by checkpoint")
+        raise BadInput(
+            "No run is open and no folder is given",
+            wanted="folder, or a run opened by checkpoint",
+            next_action="give folder, or open a run first (checkpoint with state: begin)",
+        )
 
     def _start(self, call: Call, folder: Path) -> dict[str, Any]:
         options = call.options
         for name in ("url", "service"):
             if not options[name]:
-                raise BadInput(f"{name} is missing", wanted=f"{name}, to start a canary")
+                raise BadInput(
+                    f"{name} is missing",
+                    wanted=f"{name}, to start a canary",
+                    next_action=f"give {name}, as the platform's description has it",
+                )
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         wish = canary.Wish(
             folder=folder,
@@ -92,10 +99,15 @@ class ActionModule(RecoveryAction):
             )
         since = _moment("since", options["since"]) or _run_start(call.run)
         until = _moment("until", options["until"])
+        after = _moment("after", options["after"]) or canary.microseconds(time.time())
+        if call.check:
+            # Nothing was changed that could end an outage, and the member that is to be primary is not yet.
+            result = canary.measure_so_far(found, since, until).as_result(found.probe)
+            return {**result, "waited_seconds": 0.0, "lines": _lines(result)}
         try:
             outage, waited = canary.await_recovery(
                 found,
-                after=_moment("after", options["after"]) or canary.microseconds(time.time()),
+                after=after,
                 since=since,
                 until=until,
                 deadline=options["deadline_seconds"],
@@ -103,16 +115,16 @@ class ActionModule(RecoveryAction):
             )
         except RecoveryError as error:
             # The report is to show the open outage as well as the failure.
-            so_far = canary.Measurement(find_outage(read_history(folder, since), since, until), None)
-            _journal(call, so_far.as_result(found.probe))
-            error.fields["outage"] = so_far.as_result(found.probe)["outage"]
+            result = canary.measure_so_far(found, since, until).as_result(found.probe)
+            _journal(call, result)
+            error.fields["outage"] = result["outage"]
             raise
         loss = None
         if options["member"]:
             with _session(options) as session:
                 present = canary.read_back(session, options["table"] or "", options["key_column"])
-                reach = None if since is None else since - canary.microseconds(options["lookback_seconds"])
-                loss = canary.measure_loss(found, reach, present)
+                lookback = canary.microseconds(options["lookback_seconds"])
+                loss = canary.measure_loss(found, outage, since, lookback, present)
         result = canary.Measurement(outage, loss).as_result(found.probe)
         _journal(call, result)
         return {**result, "waited_seconds": round(waited, 3), "lines": _lines(result)}
@@ -129,7 +141,11 @@ def _session(options: Mapping[str, Any]) -> Session:
     member, credentials = options["member"], options["credentials"]
     for name in ("credentials", "database", "table"):
         if not options[name]:
-            raise BadInput(f"{name} is missing", wanted=f"{name}, to read the canary's rows back from {member['name']}")
+            raise BadInput(
+                f"{name} is missing",
+                wanted=f"{name}, to read the canary's rows back from {member['name']}",
+                next_action=f"give {name}, or leave member out to measure the outage alone",
+            )
     return Session(
         Member(**{key: value for key, value in member.items() if value is not None}),
         Credentials(credentials["user"], credentials["password"]),
@@ -144,7 +160,9 @@ def _moment(name: str, text: str | None) -> int | None:
         return canary.microseconds(clock.parse(text))
     except ValueError:
         raise BadInput(
-            f"{name} {text!r} is no time", wanted="an RFC 3339 stamp such as 2026-11-23T10:30:00.000Z"
+            f"{name} {text!r} is no time",
+            wanted="an RFC 3339 stamp such as 2026-11-23T10:30:00.000Z",
+            next_action=f"correct {name} and measure again",
         ) from None
 
 
@@ -159,7 +177,7 @@ def _run_start(run: Run | None) -> int | None:
 
 
 def _journal(call: Call, measured: Mapping[str, Any]) -> None:
-    if call.run and not call.check:
+    if call.run:
         call.run.journal.append("canary_measured", **measured)
 
 
@@ -168,6 +186,6 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
     seconds, lost = outage["seconds"], result["lost_writes"]
     lines = ["No write acknowledged yet" if seconds is None else f"Outage {seconds:.2f} s, {outage['how']}"]
     if lost is not None:
-        lines.append(f"{lost} of {result['checked_writes']} acknowledged writes lost")
+        lines.append(f"{lost} of {result['checked_writes']} acknowledged writes lost: {result['rpo_how']}")
         lines.extend(f"Lost: {entry['key']}, acknowledged {entry['acknowledged_at']}" for entry in result["lost"][:10])
     return lines

@@ -11,22 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import canary_client as client
 from .canary_analysis import (
-    MICROSECONDS,
     Loss,
     Outage,
     find_loss,
     find_outage,
     is_quiet,
     last_acknowledged,
+    last_words,
     read_attempts,
     read_history,
+    rotated_away,
+    shown,
 )
+from .canary_client import MICROSECONDS
 from .errors import BadInput, PreconditionFailed, StepFailed, StepTimeout
 from .postgresql.client import Session
 from .waiting import wait_until
@@ -34,6 +37,8 @@ from .waiting import wait_until
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 READ_BACK_SECONDS = 10.0
+# What the canary is given of our environment: where its interpreter's libraries and the certificates lie.
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,13 @@ class Wish:
     authorization: str | None = None
 
     def arguments(self) -> list[str]:
-        """Give the command line; what is secret goes through the environment."""
+        """Give the command line; what is secret goes through standard input."""
         arguments = ["--folder", str(self.folder), "--url", self.url, "--service", self.service]
         arguments += ["--run-prefix", self.prefix, "--interval", str(self.interval), "--timeout", str(self.timeout)]
         arguments += ["--max-seconds", str(self.max_seconds)]
         for name, value in (("--path", self.path), ("--workers", self.workers), ("--ca-file", self.ca_file)):
             arguments += [name, str(value)] if value else []
+        arguments += ["--authorization-stdin"] if self.authorization else []
         return arguments + (["--forever"] if self.forever else [])
 
 
@@ -111,27 +117,29 @@ def start(wish: Wish) -> tuple[Canary, bool]:
     if running and running.running:
         _same(running, wish)
         return running, True
-    environment = {"PATH": os.environ.get("PATH", os.defpath)}
-    if wish.authorization:
-        environment["RECOVERY_CANARY_AUTHORIZATION"] = wish.authorization
     try:
         wish.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         done = subprocess.run(  # it detaches itself, and ends when the canary stands
             [sys.executable, "-I", "-S", client.__file__, *wish.arguments()],
-            stdin=subprocess.DEVNULL,
+            input=wish.authorization or "",
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
-            env=environment,
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StepFailed(f"The canary could not be started in {wish.folder}", observed=str(error)) from error
+    except OSError as error:
+        raise _not_started(wish, str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise _not_started(wish, f"it did not stand after {START_SECONDS:g} s") from error
     if done.returncode == 2:
-        raise BadInput(f"The canary was called wrongly: {_last_line(done.stderr)}")
+        raise BadInput(
+            f"The canary was called wrongly: {_last_line(done.stderr)}",
+            next_action="correct what is named here, and start it again",
+        )
     found = find(wish.folder)
-    if done.returncode or found is None:
-        raise StepFailed(f"The canary could not be started in {wish.folder}", observed=_last_line(done.stderr))
+    if done.returncode or found is None or not found.running:
+        raise _not_started(wish, _last_line(done.stderr))
     attached = bool(json.loads(done.stdout).get("attached"))
     if attached:
         _same(found, wish)
@@ -171,8 +179,13 @@ class Measurement:
             return None, "the canary's rows were not read back"
         if outage.first_failed is not None and outage.last_before is None and not loss.lost:
             return None, "the canary had no acknowledged write before the failure that could have been lost"
+        if not loss.checked:
+            return None, f"no acknowledged write was there to be read back; {loss.doubts}".removesuffix("; ")
+        reach = f"{loss.checked} acknowledged writes from {shown(loss.earliest)} on"
+        if loss.doubts:
+            return None, f"{loss.lost} of {reach} are missing, but {loss.doubts}"
         if not loss.lost:
-            return 0.0, f"all {loss.checked} acknowledged writes were read back"
+            return 0.0, f"all {reach} were read back"
         how = f"from the acknowledgement of the oldest of {loss.lost} lost writes to the failure"
         return loss.rpo_seconds(outage.first_failed), how
 
@@ -186,6 +199,8 @@ class Measurement:
             "lost_writes": lost,
             "lost": [] if self.loss is None else self.loss.keys,
             "checked_writes": None if self.loss is None else self.loss.checked,
+            "checked_since": None if self.loss is None else shown(self.loss.earliest),
+            "unchecked_writes": None if self.loss is None else self.loss.unchecked,
             "rpo_seconds": seconds,
             "rpo_how": how,
         }
@@ -206,17 +221,31 @@ def await_recovery(
             return None if running else (None,)
         if quiet and running:
             now = _now()
-            wanted = int(quiet * MICROSECONDS)
-            if now < after + wanted or not is_quiet(canary.folder, now - wanted):
+            span = int(quiet * MICROSECONDS)
+            if now < after + span or not is_quiet(canary.folder, now - span):
                 return None
         outage = find_outage(read_history(canary.folder, since), since, until)
-        return None if outage.seconds is None and running else (outage,)
+        if outage.seconds is not None:
+            return (outage,)
+        return None if running else (replace(outage, how=f"{outage.how}; the canary no longer runs"),)
 
-    waited = wait_until(probe, seconds=deadline, describe="an acknowledged write through the application's edge")
+    wanted = f"an acknowledged write through the application's edge after {shown(after)}"
+    wanted += f", and {quiet:g} s without a failed one" if quiet else ""
+    try:
+        waited = wait_until(probe, seconds=deadline, describe=wanted)
+    except StepTimeout as error:
+        raise StepTimeout(
+            error.what,
+            wanted=wanted,
+            observed=last_words(canary.folder),
+            next_action=f"see why {canary.url} does not serve {canary.path}, then measure again",
+        ) from error
     outage = waited.value[0]
     if outage is None:
         raise StepFailed(
             f"The canary in {canary.folder} no longer runs, and saw no acknowledged write after the wanted time",
+            wanted=wanted,
+            observed=last_words(canary.folder),
             next_action="start it again (state: started) in the same folder, and measure once more",
         )
     return outage, waited.elapsed
@@ -243,9 +272,23 @@ def read_back(session: Session, table: str, key_column: str) -> Callable[[list[s
     return present
 
 
-def measure_loss(canary: Canary, since: int | None, present: Callable[[list[str]], list[str]]) -> Loss:
-    """Name each acknowledged write of the raw log that the database does not hold."""
-    return find_loss(read_attempts(canary.folder, since), canary.prefix, present)
+def measure_loss(
+    canary: Canary, outage: Outage, since: int | None, lookback: int, present: Callable[[list[str]], list[str]]
+) -> Loss:
+    """Name each acknowledged write of the raw log that the database does not hold.
+
+    It looks back from the failure, which may be much older than the run: what was lost was written before that.
+    """
+    reach = None
+    if since is not None:
+        reach = min(since, since if outage.last_before is None else outage.last_before) - lookback
+    loss = find_loss(read_attempts(canary.folder, reach), canary.prefix, present)
+    return replace(loss, unchecked=rotated_away(canary.folder, reach))
+
+
+def measure_so_far(canary: Canary, since: int | None, until: int | None) -> Measurement:
+    """Give the outage as it stands now, without waiting and without reading rows back."""
+    return Measurement(find_outage(read_history(canary.folder, since), since, until), None)
 
 
 def microseconds(epoch: float) -> int:
@@ -261,6 +304,14 @@ def _same(canary: Canary, wish: Wish) -> None:
             observed=f"it writes to {canary.service} through {canary.url}",
             next_action="choose another folder, or stop that canary first",
         )
+
+
+def _not_started(wish: Wish, observed: str) -> StepFailed:
+    return StepFailed(
+        f"The canary could not be started in {wish.folder}",
+        observed=observed,
+        next_action=f"see that {wish.folder} can be written to and has room, then start it again",
+    )
 
 
 def _quoted(name: str) -> str:

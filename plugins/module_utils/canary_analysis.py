@@ -3,26 +3,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the canary's log says: the outage as clients saw it, and which acknowledged writes are missing afterwards.
 
-Nothing here connects to anything. All times are UTC microseconds of the canary's own clock. The log is read as a
-stream, from the line where the wanted time begins, so a log of days costs no memory.
+Nothing here connects to anything. All times are UTC microseconds: the canary's own, shifted to the wall clock as its
+last `clock` line says. The log is read as a stream, from the line where the wanted time begins, so a log of days costs
+no memory.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from .canary_client import ACKNOWLEDGED, LINE_BYTES, SECOND_BYTES, TORN, UNKNOWN
+from .canary_client import ACKNOWLEDGED, LINE_BYTES, MICROSECONDS, SECOND_BYTES, STALL, TORN, UNKNOWN, last_shift
 from .clock import stamp
 
-MICROSECONDS = 1_000_000
 # Without any failed answer a pause is an outage only if writes waited this long in it (an edge may hold requests back).
-HELD_SECONDS = 0.25
+# Longer than a stall that goes unlogged, shorter than the 0.2 s within which another client is to agree.
+HELD_SECONDS = 0.15
 # Shorter pauses around a failed attempt are not counted as interruptions of their own.
 INTERRUPTION_SECONDS = 0.1
 # An attempt is written down when it ends: how long after a pause one that began in it may still appear.
@@ -32,10 +33,19 @@ LATE_GAPS = 4096
 OLD_SECONDS = 24 * 3600
 LISTED_LOST = 1000
 BATCH = 1000
+# What the canary says of itself, as it may touch an outage.
+ABSENCES = {
+    b"start": "nobody watched for {} of it",
+    b"missed": "attempts of {} of it could not be written down",
+    b"skipped": "no write could be started for {} of it, because all that may be under way were",
+    b"stall": "the canary itself stood still for {} of it",
+}
+# These leave open whether writes would have been acknowledged meanwhile.
+UNWATCHED = (b"start", b"missed", b"stall")
 
 
 class Attempt(NamedTuple):
-    """One line of the log. `number` is 0 for what the canary says about itself (start, stall)."""
+    """One line of the log. `number` is 0 for what the canary says about itself (ABSENCES, clock)."""
 
     number: int
     sent: int
@@ -72,6 +82,15 @@ class Gap:
         return self.end - begin if begin is not None else 0
 
 
+class Absence(NamedTuple):
+    """A time in which the canary did not do its work, as far as it knows; for `clock`, by how much it was set."""
+
+    kind: bytes
+    begin: int
+    end: int
+    step: int = 0
+
+
 @dataclass(frozen=True)
 class Outage:
     """The longest time without acknowledged writes, and the counts around it. Times in µs, None where not seen."""
@@ -84,10 +103,12 @@ class Outage:
     failed: int = 0
     unknown: int = 0
     interruptions: int = 0
+    # How much of it nobody saw, in µs: that much shorter it may have been.
+    unwatched: int = 0
 
     @property
     def seconds(self) -> float | None:
-        """Length of the outage; a lower bound without a write before it; None while it lasts."""
+        """Length of the outage; a lower bound without a write before it, an upper one if unwatched; None if open."""
         if self.first_failed is None:
             return 0.0
         if self.first_after is None:
@@ -107,6 +128,7 @@ class Outage:
             "failed_writes": self.failed,
             "unknown_writes": self.unknown,
             "interruptions": self.interruptions,
+            "unwatched_seconds": round(self.unwatched / MICROSECONDS, 3),
             "probe": probe,
             "how": self.how,
         }
@@ -125,16 +147,34 @@ class Finder:
     _last: int | None = None
     _open_failed: int | None = None
     _failing: bool = False
-    _best: Gap | None = None
+    _best: Outage | None = None
+    _best_seen: int = -1
     _recent: deque[Gap] = field(default_factory=deque)
-    _stalls: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=256))
+    _absences: deque[Absence] = field(default_factory=lambda: deque(maxlen=1024))
+    _newest: int | None = None
+    _shift: int | None = None
 
     def feed(self, attempt: Attempt) -> None:
         """Take the next line."""
         if not attempt.number:
-            if attempt.status == b"stall":
-                self._stalls.append((attempt.sent, attempt.answered))
-            return
+            self._listen(attempt)
+        else:
+            self._judge(attempt)
+        self._newest = attempt.answered
+
+    def _listen(self, attempt: Attempt) -> None:
+        """Take what the canary says of itself."""
+        if attempt.status == b"clock":
+            shift, before = attempt.sent - attempt.answered, self._shift
+            self._shift = shift
+            if before is not None and shift != before:
+                self._absences.append(Absence(b"clock", attempt.answered, attempt.answered, shift - before))
+        elif attempt.status in ABSENCES:
+            begin = self._newest if attempt.status == b"start" else attempt.sent
+            if begin is not None:
+                self._absences.append(Absence(attempt.status, begin, attempt.answered))
+
+    def _judge(self, attempt: Attempt) -> None:
         inside = self._inside(attempt.answered, attempt.answered)
         if attempt.acknowledged:
             self.acknowledged += attempt.weight if inside else 0
@@ -150,23 +190,20 @@ class Finder:
         """Give the outage found so far; an outage that has not ended comes before any that has."""
         while self._recent:
             self._leave(self._recent.popleft())
-        counts: dict[str, int] = {
+        counts: dict[str, Any] = {
             name: getattr(self, name) for name in ("acknowledged", "failed", "unknown", "interruptions")
         }
         failed = self._open_failed if self._failing else None
         if failed is not None and (self.until is None or failed < self.until):
-            how = "writes still fail: no write was acknowledged since"
-            return Outage(failed, self._last, None, how, **counts)
-        best = self._best
-        if best is None:
-            return Outage(None, None, None, "no write failed and none had to wait", **counts)
-        how = "from the last acknowledged write before to the first one after"
-        if best.begin is None:
-            how = "at least this long: no acknowledged write was seen before, so it counts from the first failed one"
-        stalled = self._stalled(best)
-        if stalled:
-            how += f"; the canary itself stood still for {stalled / MICROSECONDS:.3f} s of it"
-        return Outage(best.failed, best.begin, best.end, how, **counts)
+            begin, end = failed if self._last is None else self._last, self._newest or failed
+            how = "writes still fail: no write was acknowledged since" + self._remarks(begin, end)
+            return Outage(failed, self._last, None, how, **counts, unwatched=self._covered(UNWATCHED, begin, end))
+        if self._best is None:
+            unwatched = self._covered(UNWATCHED, self.since or 0, self.until or self._newest or 0)
+            how = "no write failed and none had to wait"
+            how += f", but nobody watched for {seconds(unwatched)} of the time" if unwatched else ""
+            return Outage(None, None, None, how, **counts, unwatched=unwatched)
+        return replace(self._best, **counts)
 
     def _inside(self, begin: int, end: int) -> bool:
         return (self.since is None or end >= self.since) and (self.until is None or begin <= self.until)
@@ -207,17 +244,56 @@ class Finder:
         """Judge a pause once everything that can be said about it has been read."""
         if gap.failed is None or not self._inside(gap.failed if gap.begin is None else gap.begin, gap.end):
             return
-        if gap.held and self._stalled(gap) * 2 >= gap.length:
+        begin = gap.end - gap.length
+        if gap.held and self._covered((b"stall",), begin, gap.end) * 2 >= gap.length:
             return  # it was the canary that waited, not the application
         if gap.length >= INTERRUPTION_SECONDS * MICROSECONDS:
             self.interruptions += 1
-        if self._best is None or gap.length > self._best.length:
-            self._best = gap
+        unwatched = self._covered(UNWATCHED, begin, gap.end)
+        if gap.length - unwatched <= self._best_seen:
+            return
+        how = "from the last acknowledged write before to the first one after"
+        if gap.begin is None:
+            how = "a lower bound: no acknowledged write was seen before, so it counts from the first failed one"
+        if unwatched:
+            how += f"; at least {seconds(gap.length - unwatched)}"
+        how += self._remarks(begin, gap.end)
+        self._best_seen = gap.length - unwatched
+        self._best = Outage(gap.failed, gap.begin, gap.end, how, unwatched=unwatched)
 
-    def _stalled(self, gap: Gap) -> int:
-        """How long the canary itself stood still in that pause."""
-        begin = gap.end - gap.length
-        return sum(max(0, min(end, gap.end) - max(start, begin)) for start, end in self._stalls)
+    def _covered(self, kinds: Collection[bytes], begin: int, end: int) -> int:
+        """How much of that time lies in absences of these kinds, in µs; where they overlap it counts once."""
+        covered = 0
+        for absence in sorted(self._absences, key=lambda absence: absence.begin):
+            if absence.kind in kinds:
+                stop = min(absence.end, end)
+                covered += max(0, stop - max(absence.begin, begin))
+                begin = max(begin, stop)
+        return covered
+
+    def _remarks(self, begin: int, end: int) -> str:
+        """What may be wrong with an outage of that time, for a reader."""
+        remarks = []
+        for kind, text in ABSENCES.items():
+            covered = self._covered((kind,), begin, end)
+            if covered:
+                remarks.append(text.format(seconds(covered)))
+        # The last answer before it may have lain unread while this process was kept from running.
+        late = max(
+            (begin - a.begin for a in self._absences if a.kind == b"stall" and a.begin < begin <= a.end + STALL),
+            default=0,
+        )
+        if late:
+            remarks.append(f"it may have begun up to {seconds(late)} sooner: the canary stood still just before")
+        steps = sum(a.step for a in self._absences if a.kind == b"clock" and begin <= a.begin <= end)
+        if steps:
+            remarks.append(f"the machine's clock was set by {steps / MICROSECONDS:+.3f} s in it, which is not counted")
+        return "".join(f"; {remark}" for remark in remarks)
+
+
+def seconds(length: int) -> str:
+    """Give a length in µs as text."""
+    return f"{length / MICROSECONDS:.3f} s"
 
 
 def shown(at: int | None) -> str | None:
@@ -225,27 +301,38 @@ def shown(at: int | None) -> str | None:
     return None if at is None else stamp(at / MICROSECONDS)
 
 
-def parse_line(line: bytes) -> Attempt | None:
+def parse_line(line: bytes, shift: int = 0) -> Attempt | None:
     """Read one line of writes.log; None for one that was torn by a kill."""
     if len(line) != LINE_BYTES or line[-1:] != b"\n" or line[-2:-1] == TORN:
         return None
     try:
-        return Attempt(int(line[:12]), int(line[13:29]), int(line[30:46]), line[47:55].rstrip())
+        return Attempt(int(line[:12]), int(line[13:29]) + shift, int(line[30:46]) + shift, line[47:55].rstrip())
     except ValueError:
         return None
 
 
 def read_attempts(folder: Path, since: int | None = None) -> Iterator[Attempt]:
     """Stream the raw lines answered from `since` on, and those of the few seconds before it that may reach into it."""
+    shift = last_shift(str(folder))
     with ExitStack() as stack:
         for log in _open_logs(folder, "writes.log", stack):
             if since is not None:
-                _seek(log, since)
-            while block := log.read(LINE_BYTES * 4096):
-                for start in range(0, len(block), LINE_BYTES):
-                    attempt = parse_line(block[start : start + LINE_BYTES])
-                    if attempt is not None:
-                        yield attempt
+                _seek(log, since - shift)
+            for line in whole_lines(log, LINE_BYTES):
+                attempt = parse_line(line, shift)
+                if attempt is not None:
+                    yield attempt
+
+
+def whole_lines(log: BinaryIO, width: int) -> Iterator[bytes]:
+    """Stream the lines of a file, which may be written meanwhile: what is no whole line yet waits for its rest."""
+    block = b""
+    while more := log.read(width * 4096):
+        block += more
+        whole = len(block) - len(block) % width
+        for start in range(0, whole, width):
+            yield block[start : start + width]
+        block = block[whole:]
 
 
 def read_history(folder: Path, since: int | None = None) -> Iterator[Attempt]:
@@ -275,6 +362,16 @@ def last_acknowledged(folder: Path) -> int | None:
     return max((attempt.answered for attempt in _tail(folder) if attempt.acknowledged), default=None)
 
 
+def last_words(folder: Path) -> str:
+    """Say what became of the last writes, for an error: `the last 50 writes until …: 503 (48), timeout (2)`."""
+    last = [attempt for attempt in _tail(folder) if attempt.number][-50:]
+    if not last:
+        return "no write has ended yet"
+    counts = Counter(attempt.status.decode() for attempt in last).most_common()
+    statuses = ", ".join(status if len(counts) == 1 else f"{status} ({count})" for status, count in counts)
+    return f"the last {len(last)} writes until {shown(last[-1].answered)}: {statuses}"
+
+
 def is_quiet(folder: Path, since: int) -> bool:
     """Whether no attempt has failed since then, and one at least was acknowledged."""
     seen = False
@@ -291,6 +388,11 @@ class Loss:
     """The acknowledged writes that the database does not hold; the first thousand by key."""
 
     checked: int = 0
+    earliest: int | None = None
+    # Acknowledged writes of the same time that could not be asked for, because their lines were rotated away.
+    unchecked: int = 0
+    # µs of attempts that could not be written down.
+    unwritten: int = 0
     lost: int = 0
     oldest: int | None = None
     newest: int | None = None
@@ -301,6 +403,16 @@ class Loss:
         if self.oldest is None or self.newest is None:
             return 0.0
         return round((max(failure or self.newest, self.newest) - self.oldest) / MICROSECONDS, 3)
+
+    @property
+    def doubts(self) -> str:
+        """Say which acknowledged writes could not be asked for; empty where none."""
+        doubts = []
+        if self.unchecked:
+            doubts.append(f"{self.unchecked} older ones could not be checked, because their log was rotated away")
+        if self.unwritten:
+            doubts.append(f"those of {seconds(self.unwritten)} could not be written down, and were not checked")
+        return ", and ".join(doubts)
 
 
 def find_loss(attempts: Iterable[Attempt], prefix: str, present: Callable[[list[str]], Iterable[str]]) -> Loss:
@@ -322,13 +434,25 @@ def find_loss(attempts: Iterable[Attempt], prefix: str, present: Callable[[list[
         batch.clear()
 
     for attempt in attempts:
+        if not attempt.number and attempt.status == b"missed":
+            loss.unwritten += attempt.answered - attempt.sent
         if attempt.number and attempt.acknowledged:
+            loss.earliest = attempt.answered if loss.earliest is None else loss.earliest
             batch[f"{prefix}-{attempt.number}"] = attempt.answered
             if len(batch) >= BATCH:
                 settle()
     if batch:
         settle()
     return loss
+
+
+def rotated_away(folder: Path, since: int | None) -> int:
+    """How many writes acknowledged from then on are known by the sums of seconds only."""
+    first = next(read_attempts(folder), None)
+    if first is None:
+        return 0
+    old = _old_seconds(folder, since, first.answered)
+    return sum(a.weight for a in old if a.acknowledged and (since is None or a.answered >= since))
 
 
 def _open_logs(folder: Path, name: str, stack: ExitStack) -> list[BinaryIO]:
@@ -370,35 +494,39 @@ def _seek(log: BinaryIO, since: int) -> None:
 
 
 def _tail(folder: Path) -> Iterator[Attempt]:
+    shift = last_shift(str(folder))
     with ExitStack() as stack:
         for log in _open_logs(folder, "writes.log", stack):
             whole = log.seek(0, os.SEEK_END) // LINE_BYTES
             log.seek(max(0, whole - 300) * LINE_BYTES)
-            for line in log:
-                attempt = parse_line(line)
+            for line in whole_lines(log, LINE_BYTES):
+                attempt = parse_line(line, shift)
                 if attempt is not None:
                     yield attempt
 
 
 def _old_seconds(folder: Path, since: int | None, before: int) -> Iterator[Attempt]:
     """Turn the sums of each second into the attempts that matter; what lies within one second blurs to its length."""
+    shift = last_shift(str(folder))
     with ExitStack() as stack:
         for log in _open_logs(folder, "seconds.log", stack):
-            while line := log.read(SECOND_BYTES):
+            for line in whole_lines(log, SECOND_BYTES):
                 try:
                     second, acked, failed, unknown, first, last, first_failed = map(int, line.split())
                 except ValueError:
                     continue
-                if (second + 1) * MICROSECONDS > before:
+                begin = second * MICROSECONDS + shift
+                if begin + MICROSECONDS > before:
                     return
-                if since is not None and second * MICROSECONDS < since - OLD_SECONDS * MICROSECONDS:
+                if since is not None and begin < since - OLD_SECONDS * MICROSECONDS:
                     continue
+                first, last, first_failed = first + shift, last + shift, first_failed + shift
                 attempts = []
                 if acked:
                     attempts.append(Attempt(1, first, first, b"201", acked - (acked > 1)))
                 if acked > 1:
                     attempts.append(Attempt(1, last, last, b"201"))
                 if failed or unknown:
-                    ended = max(first_failed, second * MICROSECONDS)
+                    ended = max(first_failed, begin)
                     attempts.append(Attempt(1, first_failed, ended, b"503" if failed else b"timeout", failed + unknown))
                 yield from sorted(attempts, key=lambda attempt: attempt.answered)

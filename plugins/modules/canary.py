@@ -17,8 +17,10 @@ description:
     acknowledged writes that the database which is primary now does not hold.
   - A write whose answer never came may have been committed or not. It is counted as unknown, never as acknowledged.
   - It is an instrument. Starting and stopping it changes nothing of the platform, and is never reported as a change.
-  - All times are those of the client's own clock, which is read once when it starts and counted on from there, so that a
-    step of the wall clock cannot bend a duration.
+  - All durations are those of a clock of the client's own, which also counts while the machine is suspended, so that a step
+    of the wall clock cannot bend them. All stamps are shown in the machine's present wall clock.
+  - What may be wrong with the figures is said in RV(outage.how) and RV(rpo_how), such as times when the client was kept from
+    running, when nobody watched, or whose log was rotated away.
 options:
   state:
     description:
@@ -55,7 +57,10 @@ options:
     type: float
     default: 1.0
   workers:
-    description: The most writes under way at once. The default keeps the pace even while every write hangs.
+    description:
+      - The most writes under way at once, 64 at the utmost.
+      - The default keeps the pace even while every write hangs, and O(timeout_seconds) may then be at most 62 times
+        O(interval_seconds). With fewer, no new write is started while all hang, and RV(outage.how) says so.
     type: int
   max_seconds:
     description: The canary ends by itself after this time, should nobody stop it.
@@ -71,10 +76,14 @@ options:
     description: Certificates that an C(https) edge is checked by, if not the system's.
     type: path
   authorization:
-    description: Value of an C(Authorization) header, where the edge wants one. Never in an argument list.
+    description:
+      - Value of an C(Authorization) header, where the edge wants one.
+      - It reaches the client by its standard input, and stands in no argument list, environment or file.
     type: str
   after:
-    description: With V(measured), a write acknowledged after this time is waited for (RFC 3339). The default is now.
+    description:
+      - With V(measured), a write acknowledged after this time is waited for (RFC 3339). The default is now.
+      - In check mode nothing is waited for or read back, and the outage so far is given.
     type: str
   since:
     description:
@@ -93,7 +102,9 @@ options:
     type: float
     default: 0.0
   lookback_seconds:
-    description: Writes acknowledged so long before O(since) are read back as well.
+    description:
+      - Writes acknowledged so long before the failure, or before O(since) if that is earlier, are read back as well.
+      - Where the log of that time was rotated away, RV(rpo_seconds) is null and RV(rpo_how) says how many could not be checked.
     type: float
     default: 3600.0
   member:
@@ -206,6 +217,7 @@ outage:
     - RV(outage.seconds) is 0 where there was none, and null while it lasts.
     - Without an acknowledged write before the failure it is a lower bound, RV(outage.last_acknowledged_before) is null, and
       RV(outage.how) says so.
+    - Where RV(outage.unwatched_seconds) is not 0 it is an upper bound, because the canary did not run for so much of it.
     - Null in check mode where no canary was started.
   returned: when O(state=measured)
   type: dict
@@ -219,6 +231,7 @@ outage:
     failed_writes: 61
     unknown_writes: 1
     interruptions: 1
+    unwatched_seconds: 0.0
     probe: a write every 20 ms by POST /v1/user-service/rows through https://edge.us-west-2.example.com
     how: from the last acknowledged write before to the first one after
 acknowledged_writes:
@@ -242,8 +255,19 @@ checked_writes:
   returned: when O(state=measured)
   type: int
   sample: 1204
+checked_since:
+  description: When the oldest of them was acknowledged.
+  returned: when O(state=measured)
+  type: str
+  sample: 2026-11-23T10:29:38.014Z
+unchecked_writes:
+  description: How many older ones could not be read back, because their log was rotated away.
+  returned: when O(state=measured)
+  type: int
+  sample: 0
 rpo_seconds:
-  description: From the acknowledgement of the oldest lost write to the failure; 0 if none was lost, null if that is unknown.
+  description: >-
+    From the acknowledgement of the oldest lost write to the failure; 0 if none was lost, null if that was not measured.
   returned: when O(state=measured)
   type: float
   sample: 0.037
@@ -251,7 +275,7 @@ rpo_how:
   description: How that is known, or why not.
   returned: when O(state=measured)
   type: str
-  sample: all 1204 acknowledged writes were read back
+  sample: all 1204 acknowledged writes from 2026-11-23T10:29:38.014Z on were read back
 waited_seconds:
   description: How long was waited for the acknowledged write.
   returned: when O(state=measured)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ from ansible_collections.platform.recovery.plugins.module_utils import canary
 class Edge:
     """Answers `POST …/rows` as the present `status` says; `held` requests wait for `release`."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.status = 201
+        self._context = context
         self.rows: dict[str, float] = {}
         self.headers: list[str] = []
         self.release = threading.Event()
@@ -36,7 +38,7 @@ class Edge:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}"
 
     def open(self) -> None:
         edge = self
@@ -75,6 +77,8 @@ class Edge:
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        if self._context:
+            self._server.socket = self._context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
 
     def close(self) -> None:

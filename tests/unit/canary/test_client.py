@@ -4,15 +4,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import resource
 import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from ansible_collections.platform.recovery.plugins.module_utils import canary
 from ansible_collections.platform.recovery.plugins.module_utils import canary_client as client
@@ -20,6 +30,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.canary_analysis 
     Attempt,
     find_loss,
     find_outage,
+    last_acknowledged,
     read_attempts,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed, StepTimeout
@@ -159,6 +170,14 @@ def test_it_outlives_its_starter_and_stops_in_three_ways(start: Starter) -> None
     wait_until(lambda: not third.running, seconds=4)
 
 
+def test_under_a_service_manager_it_stays_in_the_foreground(edge: Edge, tmp_path: Path) -> None:
+    wish = canary.Wish(folder=tmp_path, url=edge.url, service="user-service", prefix="t", max_seconds=0.3)
+    argv = [sys.executable, client.__file__, *wish.arguments(), "--foreground"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20)
+    assert json.loads(done.stdout)["attached"] is False
+    assert edge.rows
+
+
 def test_small_and_quick_to_start(start: Starter) -> None:
     times = []
     for _ in range(5):
@@ -179,7 +198,8 @@ def test_credentials_are_in_no_argument_list(edge: Edge, start: Starter) -> None
     secret = "Bearer planted-5f1c"
     found = start(authorization=secret)
     writing(found)
-    assert b"planted" not in Path(f"/proc/{found.pid}/cmdline").read_bytes()
+    for place in ("cmdline", "environ"):
+        assert b"planted" not in Path(f"/proc/{found.pid}/{place}").read_bytes()
     canary.stop(found.folder)
     assert set(edge.headers) == {secret}
     assert not any(b"planted" in path.read_bytes() for path in found.folder.iterdir() if path.is_file())
@@ -212,11 +232,15 @@ def test_recovery_is_awaited_and_its_absence_named(edge: Edge, start: Starter) -
     outage, _elapsed = canary.await_recovery(found, after=canary.microseconds(time.time()), deadline=5, **wait)
     assert outage.seconds == 0.0
     edge.status = 503
-    with pytest.raises(StepTimeout, match="acknowledged write"):
+    time.sleep(1.2)
+    with pytest.raises(StepTimeout, match="acknowledged write") as caught:
         canary.await_recovery(found, after=canary.microseconds(time.time() + 0.1), deadline=0.5, **wait)
+    assert str(caught.value.observed).startswith("the last 50 writes until 2")
+    assert str(caught.value.observed).endswith("Z: 503")
+    assert found.url in str(caught.value.next_action)
     os.kill(found.pid, signal.SIGKILL)
     wait_until(lambda: not found.running, seconds=5)
-    with pytest.raises(StepFailed, match="no longer runs"):
+    with pytest.raises(StepFailed, match=r"no longer runs.*503.*Next: start it again"):
         canary.await_recovery(found, after=canary.microseconds(time.time()), deadline=5, **wait)
 
 
@@ -232,3 +256,245 @@ def test_quiet_is_awaited(edge: Edge, start: Starter) -> None:
     )
     assert time.time() - begin >= 0.5
     assert outage.seconds == pytest.approx(0.2, abs=AGREEMENT)
+
+
+def test_a_full_disk_costs_no_line_while_memory_lasts(edge: Edge, start: Starter) -> None:
+    found = start()
+    writing(found)
+    path = found.folder / "writes.log"
+    unlimited = resource.prlimit(found.pid, resource.RLIMIT_FSIZE)
+    # In the middle of a line: the write that meets the limit is a short one.
+    resource.prlimit(found.pid, resource.RLIMIT_FSIZE, (path.stat().st_size + 5 * client.LINE_BYTES + 30, unlimited[1]))
+    time.sleep(0.4)
+    edge.status = 503
+    time.sleep(0.4)
+    edge.status = 201
+    time.sleep(0.2)
+    assert len(log(found)) < 40
+    resource.prlimit(found.pid, resource.RLIMIT_FSIZE, unlimited)
+    writing(found)
+    canary.stop(found.folder)
+    lines = log(found)
+    assert path.stat().st_size == len(lines) * client.LINE_BYTES
+    assert {f"t-{line.number}" for line in lines if line.acknowledged} == set(edge.rows)
+    assert find_outage(lines).seconds == pytest.approx(0.4, abs=0.1)
+
+
+def test_what_a_full_disk_and_memory_could_not_take_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "KEPT_BYTES", 3 * client.LINE_BYTES)
+    journal = client.Log(str(tmp_path), client.Clock(), 0)
+    journal.append(1, 10, b"201", 11)
+    write = os.write
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(client.os, "write", full)
+    for number in range(2, 8):
+        journal.append(number, number * 10, b"201", number * 10 + 1)
+    monkeypatch.setattr(client.os, "write", write)
+    journal.append(8, 80, b"201", 81)  # there is still no room for it when it comes: it makes some
+    journal.append(9, 90, b"201", 91)
+    lines = [(attempt.number, attempt.sent, attempt.answered, attempt.status) for attempt in read_attempts(tmp_path)]
+    assert [line[0] for line in lines] == [1, 2, 3, 4, 0, 9]
+    assert lines[4] == (0, 51, 91, b"missed")
+
+
+def test_a_log_that_cannot_be_turned_grows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = client.Log(str(tmp_path), client.Clock(), 3 * client.LINE_BYTES)
+    with monkeypatch.context() as patch:
+        opened = os.open
+        patch.setattr(
+            client.os,
+            "open",
+            lambda path, *rest: opened(path, *rest) if os.path.exists(path) else opened("/dev/full/x", 0),
+        )
+        for number in range(1, 7):
+            journal.append(number, number, b"201", number)
+    for number in range(7, 9):
+        journal.append(number, number, b"201", number)
+    assert [attempt.number for attempt in read_attempts(tmp_path)] == list(range(1, 9))
+
+
+@contextmanager
+def inside(edge: Edge, folder: Path, *more: str) -> Iterator[client.Canary]:
+    """Run a canary in a thread of this process, so that its clocks can be set."""
+    folder.mkdir(exist_ok=True)
+    arguments = ["--url", edge.url, "--service", "user-service", "--folder", str(folder), *more]
+    number, stamp = client.last_line(str(folder))
+    bird = client.Canary(client.parse(arguments)[0], number, stamp)
+    thread = threading.Thread(target=bird.run)
+    thread.start()
+    try:
+        yield bird
+    finally:
+        bird.stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("step", [-5.0, 5.0])
+def test_a_step_of_the_wall_clock_moves_all_stamps_and_bends_no_duration(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    real, ahead = time.time_ns, [0]
+    monkeypatch.setattr(client.time, "time_ns", lambda: real() + ahead[0])
+    with inside(edge, tmp_path / "c"):
+        time.sleep(0.3)
+        edge.status = 503
+        time.sleep(0.3)
+        ahead[0] = int(step * 1e9)
+        time.sleep(0.3)
+        edge.status = 201
+        time.sleep(0.3)
+    outage = find_outage(read_attempts(tmp_path / "c"))
+    assert outage.seconds == pytest.approx(0.6, abs=AGREEMENT)
+    assert f"set by {step:+.1f}"[:-1] in outage.how
+    with inside(edge, tmp_path / "c"):  # its successor goes on in the same time
+        time.sleep(0.3)
+    lines = list(read_attempts(tmp_path / "c"))
+    assert all(earlier.answered <= later.answered for earlier, later in pairwise(lines))
+    last = last_acknowledged(tmp_path / "c")
+    assert last is not None
+    assert last / 1e6 == pytest.approx(real() / 1e9 + step, abs=0.2)
+    again = find_outage(lines)
+    assert again.seconds == outage.seconds
+
+
+def test_a_successor_never_writes_stamps_before_those_it_found(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inside(edge, tmp_path / "c"):
+        time.sleep(0.2)
+    real = time.time_ns
+    monkeypatch.setattr(client.time, "time_ns", lambda: real() - 3600 * 10**9)
+    with inside(edge, tmp_path / "c"):
+        time.sleep(0.2)
+    lines = list(read_attempts(tmp_path / "c"))
+    assert all(earlier.answered <= later.answered for earlier, later in pairwise(lines))
+    assert lines[-1].answered / 1e6 == pytest.approx(real() / 1e9 - 3600, abs=0.2)
+
+
+def test_a_suspended_machine_is_a_stall_of_the_canary(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, boot, slept = time.time_ns, time.clock_gettime_ns, [0]
+    monkeypatch.setattr(client.time, "time_ns", lambda: wall() + slept[0])
+    monkeypatch.setattr(client.time, "clock_gettime_ns", lambda which: boot(which) + slept[0])
+    with inside(edge, tmp_path / "c"):
+        time.sleep(0.2)
+        slept[0] = 60 * 10**9
+        time.sleep(0.2)
+    lines = list(read_attempts(tmp_path / "c"))
+    stalls = [line.answered - line.sent for line in lines if line.status == b"stall"]
+    assert max(stalls) / 1e6 == pytest.approx(60, abs=0.1)
+    assert {line.sent - line.answered for line in lines if line.status == b"clock"} == {0}
+    assert find_outage(lines).seconds == 0.0
+
+
+def test_an_answer_that_nobody_thought_of_does_not_stop_it(
+    edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_connection: client.Connection, _key: str, _value: str) -> bytes:
+        raise LookupError
+
+    with inside(edge, tmp_path / "c"):
+        monkeypatch.setattr(client.Connection, "write", write)
+        time.sleep(0.2)
+        monkeypatch.undo()
+        time.sleep(0.2)
+    lines = list(read_attempts(tmp_path / "c"))
+    assert sum(line.status == b"defect" and line.unknown for line in lines) > 5
+    assert lines[-1].acknowledged
+
+
+def test_what_is_no_http_is_a_broken_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        settings = client.parse(["--url", url, "--service", "s", "--folder", "/nowhere"])[0]
+
+        def answer() -> None:
+            peer, _address = server.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"nonsense\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert client.Connection(settings).write("k", "v") == b"reset"
+        thread.join()
+
+
+def test_https_is_checked_by_the_authority_given(tmp_path: Path, start: Starter) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    edge = Edge(context)
+    try:
+        stranger = start(url=edge.url)
+        wait_until(lambda: len(log(stranger)) > 10, seconds=5)
+        canary.stop(stranger.folder)
+        assert {line.status for line in log(stranger) if line.number} == {b"noconn"}
+        found = start(url=edge.url, ca_file=str(trusted))
+        writing(found)
+        edge.close()
+        edge.open()
+        writing(found)
+        canary.stop(found.folder)
+        assert edge.rows.keys() >= {f"t-{line.number}" for line in log(found) if line.acknowledged}
+        with pytest.raises(BadInput, match=r"missing\.pem cannot be read.*Next: correct"):
+            start(url=edge.url, ca_file=str(tmp_path / "missing.pem"))
+    finally:
+        edge.close()
+
+
+def test_all_connections_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str | None] = []
+    monkeypatch.setattr(client, "tls_context", lambda ca_file: built.append(ca_file) or ssl.create_default_context())
+    settings = client.parse(["--url", "https://127.0.0.1:1", "--service", "s", "--folder", "/nowhere"])[0]
+    assert [client.Connection(settings).write("k", "v") for _ in range(3)] == [b"refused"] * 3
+    assert built == [None]
+
+
+def test_it_is_given_what_its_interpreter_needs_and_nothing_else(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LD_LIBRARY_PATH", "SSL_CERT_FILE", "PLANTED"):
+        monkeypatch.setenv(name, "/planted")
+    environment = Path(f"/proc/{start().pid}/environ").read_bytes().split(b"\0")
+    names = {entry.partition(b"=")[0] for entry in environment if entry}
+    assert {b"PATH", b"LD_LIBRARY_PATH", b"SSL_CERT_FILE"} <= names
+    assert b"PLANTED" not in names
+
+
+def test_who_only_asks_does_not_keep_a_canary_from_starting(start: Starter, tmp_path: Path) -> None:
+    folder = tmp_path / "canary"
+    folder.mkdir()
+    with (folder / "canary.lock").open("w") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        threading.Timer(0.2, lambda: fcntl.flock(asked, fcntl.LOCK_UN)).start()
+        assert start().running
+        canary.stop(folder)
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        with pytest.raises(StepFailed, match=r"could not be started.*Next: see that"):
+            start()
+
+
+@pytest.mark.parametrize("wish", [{"timeout": 1.3}, {"workers": 65}, {"interval": 0.01}])
+def test_a_pace_that_would_not_hold_is_refused(start: Starter, wish: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="under way at once"):
+        start(**wish)
+
+
+def test_writes_that_too_few_workers_could_not_start_are_told(edge: Edge, start: Starter) -> None:
+    found = start(workers=2)
+    writing(found)
+    edge.release.clear()
+    time.sleep(0.6)
+    edge.release.set()
+    writing(found)
+    canary.stop(found.folder)
+    outage = find_outage(log(found))
+    assert outage.seconds == pytest.approx(0.6, abs=0.1)
+    assert "no write could be started for 0." in outage.how
