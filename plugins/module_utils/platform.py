@@ -42,6 +42,7 @@ class Wish:
     allow_data_loss: bool
     fence_statement: str | None
     detected_at: str | None
+    lost_clusters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Wish:
@@ -56,6 +57,7 @@ class Wish:
             allow_data_loss=options["allow_data_loss"],
             fence_statement=options["fence_statement"],
             detected_at=options["detected_at"],
+            lost_clusters=tuple(options["lost_clusters"]),
         )
 
 
@@ -82,11 +84,38 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
             found.append(reference(f"{key}.database", service["database"], databases, "database"))
         found.extend(reference(f"{key}.clusters", c, clusters, "cluster") for c in service["clusters"])
         found.extend(reference(f"{key}.depends_on", s, services, "service") for s in service["depends_on"])
-    canary = platform["canary"]
-    if canary:
-        found.append(reference("platform.canary.edge", canary["edge"], edges, "edge"))
-        found.append(reference("platform.canary.service", canary["service"], services, "service"))
+    found.extend(check_canary(platform, credentials))
     yield from (problem for problem in found if problem)
+    yield from out_of_range(platform)
+
+
+def check_canary(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem | None]:
+    """Find what would keep the canary from writing, or its rows from being read back."""
+    canary, services = platform["canary"], platform["services"]
+    if not canary:
+        return
+    yield reference("platform.canary.edge", canary["edge"], platform["edges"], "edge")
+    yield reference("platform.canary.service", canary["service"], services, "service")
+    if canary["credentials"]:
+        yield reference("platform.canary.credentials", canary["credentials"], credentials, "credential")
+    if canary["service"] in services and not services[canary["service"]]["database"]:
+        yield Problem(
+            "platform.canary.service", canary["service"], "a service with a database: its rows are read back from there"
+        )
+
+
+def out_of_range(platform: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find numbers that are none of their kind."""
+    for name, database in platform["databases"].items():
+        key = f"platform.databases.{name}"
+        for kind, value in database["objectives"].items():
+            if not 0 <= value < float("inf"):
+                yield Problem(f"{key}.objectives.{kind}", value, "seconds, 0 or more")
+        for member, entry in database["members"].items():
+            ports = {"port": entry["port"], "fence.port": (entry["fence"] or {}).get("port")}
+            for where, port in ports.items():
+                if port is not None and not 0 < port < 65536:
+                    yield Problem(f"{key}.members.{member}.{where}", port, "a port from 1 to 65535")
 
 
 def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:
@@ -105,7 +134,12 @@ def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:
             clock.parse(wish.detected_at)
         except ValueError:
             yield Problem("recovery_detected_at", wish.detected_at, "an RFC 3339 stamp such as 2026-11-23T10:30:00Z")
-    if (wish.allow_data_loss or wish.fence_statement) and not (wish.reason or "").strip():
+    for name in wish.lost_clusters:
+        problem = reference("recovery_lost_clusters", name, platform["clusters"], "cluster")
+        if problem:
+            yield problem
+    overrides = wish.allow_data_loss or wish.fence_statement or wish.lost_clusters
+    if overrides and not (wish.reason or "").strip():
         yield Problem("recovery_reason", wish.reason, "a reason: an override is journalled with the reason for it")
 
 
@@ -131,15 +165,15 @@ def require_confirmation(wish: Wish) -> None:
 def select(wish: Wish, platform: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give every database that has a member in the target, with all that its roles need, secrets left out."""
     return [
-        database_inputs(name, wish.target, platform)
+        database_inputs(name, wish, platform)
         for name, database in platform["databases"].items()
         if wish.target in database["members"]
     ]
 
 
-def database_inputs(name: str, target: str, platform: Mapping[str, Any]) -> dict[str, Any]:
+def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
     """Join what the roles need about one database."""
-    database = platform["databases"][name]
+    database, target = platform["databases"][name], wish.target
     services = {n: s for n, s in platform["services"].items() if s["database"] == name}
     used = {cluster for service in services.values() for cluster in service["clusters"]}
     return {
@@ -158,8 +192,9 @@ def database_inputs(name: str, target: str, platform: Mapping[str, Any]) -> dict
         "clusters": {
             n: {k: c[k] for k in ("kubeconfig", "context")} for n, c in platform["clusters"].items() if n in used
         },
+        "lost_clusters": [cluster for cluster in wish.lost_clusters if cluster in used],
         "workloads": [
-            {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container")}}
+            {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container", "variable")}}
             for n, s in services.items()
             for cluster in s["clusters"]
         ],
@@ -184,7 +219,7 @@ def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:
         "url": platform["edges"][canary["edge"]]["url"],
         "service": canary["service"],
         "table": canary["table"],
-        "key_column": canary["key_column"],
+        **{key: canary[key] for key in ("key_column", "path", "ca_file", "credentials")},
         "database": platform["services"][canary["service"]]["database"],
     }
 

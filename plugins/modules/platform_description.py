@@ -46,6 +46,13 @@ options:
   fence_statement:
     description: A statement that the old primary is down, where no channel can prove it.
     type: str
+  lost_clusters:
+    description: >-
+      Clusters that are lost, by the operator's word. They are not asked, and their workloads are left as they are. Needs a
+      O(reason).
+    type: list
+    elements: str
+    default: []
   detected_at:
     description: UTC stamp (RFC 3339) of the alert. The recovery clock starts there.
     type: str
@@ -233,11 +240,6 @@ options:
             type: list
             elements: str
             default: []
-          tables:
-            description: Tables it keeps.
-            type: list
-            elements: str
-            default: []
       edges:
         description: A mapping of an edge's name to where clients reach the platform.
         type: dict
@@ -271,6 +273,15 @@ options:
             description: The column that holds the row's key.
             type: str
             default: key
+          path:
+            description: The path of its writes. C(/v1/<service>/rows) if left out.
+            type: str
+          ca_file:
+            description: Certificate authority of an https edge, where it is not one that the system knows.
+            type: path
+          credentials:
+            description: The account's name in O(credentials) with which it signs in at the edge, by HTTP Basic.
+            type: str
 attributes:
   check_mode:
     description: Runs the same in check mode.

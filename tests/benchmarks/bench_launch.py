@@ -21,6 +21,8 @@ from tests.support.client import Client
 from tests.support.platform import EAST, EDGE, ROOT, WEST, Ended, failover, lab, variables
 
 ROUNDS = 5
+# A raw promotion now and then sleeps for wal_retrieve_retry_interval (5 s). To count that would flatter us.
+STALL_SECONDS = 4.5
 
 
 def bench() -> dict[str, Any]:
@@ -30,7 +32,7 @@ def bench() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         sink = Path(folder)
         for _ in range(ROUNDS):
-            raw.append(first_write(raw_script))
+            raw.append(unstalled(lambda: first_write(raw_script)))
             ours.append(first_write(lambda: checked(failover(sink, **variables()))))
             begin = time.monotonic()
             checked(failover(sink, **variables()))
@@ -68,6 +70,16 @@ def first_write(recover: Callable[[], None]) -> float:
         recover()
         client.wait_for(5)
     return min(at for at in client.acknowledged.values() if at > begin) - begin
+
+
+def unstalled(measure: Callable[[], float]) -> float:
+    """Measure again what met the stall, and say so."""
+    for _ in range(5):
+        seconds = measure()
+        if seconds < STALL_SECONDS:
+            return seconds
+        print(f"  the raw script met the stall of promotions ({seconds:.2f} s): not counted")
+    raise RuntimeError("the raw script met the stall five times in a row")
 
 
 def switchover_outage(sink: Path) -> float:

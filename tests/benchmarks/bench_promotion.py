@@ -12,17 +12,19 @@ from typing import Any
 
 import psycopg2
 
+from recovery_lab import postgresql_programs
 from tests.integration.postgresql.drive import call
-from tests.integration.postgresql.servers import PASSWORD, Server, binary_folders, private_folder, streaming, wait_for
+from tests.integration.postgresql.servers import PASSWORD, Server, private_folder, streaming, wait_for
 
 ROUNDS = 7
+NEWEST = postgresql_programs.POSTGRESQL_VERSIONS[-1]
 
 
 def bench() -> dict[str, Any]:
     """Promote the same pair over and over, raw and ours in turn."""
-    binaries = binary_folders()[0]
+    programs = postgresql_programs.find(NEWEST)
     folder = private_folder()
-    west, east = (Server(binaries, folder, f"127.7.200.{n}", name) for n, name in ((1, "west"), (2, "east")))
+    west, east = (Server(programs, folder, f"127.7.200.{n}", name) for n, name in ((1, "west"), (2, "east")))
     raw: list[float] = []
     ours: list[float] = []
     try:

@@ -17,29 +17,27 @@ import psycopg2
 import yaml
 
 LAB = Path(__file__).resolve().parents[2] / ".lab"
+ADDRESSES = {"us-west-2": "127.101.0.30", "us-east-1": "127.102.0.30"}
 SERVICES = ("user-service", "tenant-service", "plugin-service", "ai-service")
 DEPLOYMENTS = "/apis/apps/v1/namespaces/production/deployments"
 
 
 async def main(target: str) -> None:
     """Promote and patch at once."""
-    description = yaml.safe_load((LAB / "platform.yml").read_text())
-    member = description["recovery_platform"]["databases"]["platform_db"]["members"][target]
-    account = description["recovery_credentials"]["postgresql_admin"]
-    clusters = description["recovery_platform"]["clusters"].values()
+    host = f"postgresql.{target}.lab.internal"
     connection = psycopg2.connect(
-        host=member["host"],
-        hostaddr=member["address"],
-        user=account["user"],
-        password=account["password"],
+        host=host,
+        hostaddr=ADDRESSES[target],
+        user="postgres",
+        password=(LAB / "secrets/postgres").read_text().strip(),
         dbname="postgres",
         sslmode="verify-full",
-        sslrootcert=member["sslrootcert"],
+        sslrootcert=LAB / "ca.crt",
     )
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute("SELECT pg_promote(false)")
-    await asyncio.gather(*(repoint(cluster["kubeconfig"], member["host"]) for cluster in clusters))
+    await asyncio.gather(*(repoint(str(path), host) for path in (LAB / "kubeconfig").glob("*.yml")))
     while True:
         cursor.execute("SELECT pg_is_in_recovery()")
         if not cursor.fetchone()[0]:

@@ -36,6 +36,7 @@ def killed_in(phase: str, delay: float, sink: Path, run_id: str, mode: str) -> N
     while not begun(sink / run_id / "journal.jsonl", phase) and process.poll() is None:
         assert time.monotonic() < deadline, f"phase {phase} never began"
     time.sleep(delay)
+    assert process.poll() is None, f"the run ended before it could be killed in {phase}"
     for pid in tree(process.pid):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -86,7 +87,7 @@ def test_a_run_killed_in_a_phase_converges_when_run_again(tmp_path: Path, phase:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", range(10))
-def test_switchover_after_switchover_loses_nothing(tmp_path: Path, turn: int) -> None:
+def test_ten_switchovers_lose_nothing(tmp_path: Path, turn: int) -> None:
     from tests.integration.checklists.test_failover import (
         test_a_switchover_under_load_loses_no_acknowledged_write as switchover,
     )

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -53,8 +54,17 @@ def lab(*words: str, ok: bool = True) -> str:
 
 def healthy_lab() -> None:
     """Bring the lab back to its first healthy state, data included, unless nothing happened to it."""
-    if not json.loads(lab("status", "--json"))["healthy"]:
+    seen = json.loads(lab("status", "--json"))
+    west = next(row for row in seen["servers"] if row["target"] == f"{WEST}/postgresql")
+    if not seen["healthy"] or west.get("role") != "primary":
         lab("reset")
+    # Whoever loses the primary next is to find a standby that holds something of now, not of the lab's first start.
+    marker = f"marker-{uuid.uuid4().hex}"
+    sql(WEST, f"INSERT INTO users (key, value) VALUES ('{marker}', 'fresh')")
+    deadline = time.monotonic() + 10
+    while not keys_in(EAST, marker):
+        assert time.monotonic() < deadline, "the standby does not follow"
+        time.sleep(0.02)
 
 
 def servers() -> dict[str, dict[str, Any]]:
@@ -95,10 +105,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
 
 
-def failover(sink: Path, *, run_id: str | None = None, inventory: str = "inventories/lab", **wish: Any) -> Ended:
+def failover(
+    sink: Path, *, run_id: str | None = None, inventory: str = "inventories/lab", verbose: bool = False, **wish: Any
+) -> Ended:
     """Run the checklist with plain ansible-playbook to its end."""
     run_id = run_id or f"test-{uuid.uuid4().hex[:8]}"
-    argv = command(run_id, sink, wish, inventory)
+    argv = command(run_id, sink, wish, inventory) + (["-vvvv"] if verbose else [])
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=240)
     return Ended(done.returncode, done.stdout + done.stderr, sink / run_id)
 

@@ -75,6 +75,10 @@ def test_no_description_says_who_is_primary_now(name: str) -> None:
         ),
         ("databases.platform_db.provider", "streming", "did you mean 'streaming'"),
         ("databases.platform_db.members.us-east-1.sslmode", "prefer", "expected one of disable, require"),
+        ("databases.platform_db.objectives.rpo_seconds", -1, "rpo_seconds: got '?-1.*0 or more"),
+        ("databases.platform_db.members.us-east-1.port", 70000, "port: got '?70000.*1 to 65535"),
+        ("services.user-service.database", None, "canary.service: got 'user-service'.*a service with a database"),
+        ("canary.credentials", "postgres_admin", "canary.credentials.*did you mean 'postgresql_admin'"),
         ("canary.edge", "us-west", "canary.edge.*did you mean 'us-west-2'"),
         ("regoins", {}, "platform.regoins.*did you mean 'regions'"),
     ],
@@ -102,6 +106,8 @@ def test_an_error_names_key_value_and_nearest(path: str, value: Any, expected: s
         ({"detected_at": "just now"}, "recovery_detected_at: got 'just now'"),
         ({"allow_data_loss": True}, "recovery_reason: got nothing"),
         ({"fence_statement": "switched off", "reason": " "}, "recovery_reason"),
+        ({"lost_clusters": ["us-west-2"]}, "recovery_reason"),
+        ({"lost_clusters": ["us-wst-2"], "reason": "fire"}, "recovery_lost_clusters.*did you mean 'us-west-2'"),
     ],
 )
 def test_what_the_operator_wants_is_checked(changes: dict[str, Any], expected: str) -> None:
@@ -121,6 +127,16 @@ def test_an_unconfirmed_change_is_refused(confirm: str | None) -> None:
 def test_a_confirmed_change_and_a_plan_pass(changes: dict[str, Any]) -> None:
     options, _problems = examine(**changes)
     platform.require_confirmation(platform.Wish.of(options))
+
+
+def test_a_services_own_variable_and_the_lost_clusters_reach_the_roles() -> None:
+    changed = copy.deepcopy(inventory("example"))
+    changed["platform"]["services"]["user-service"]["variable"] = "DATABASE_HOST"
+    options, _problems = examine(**changed, lost_clusters=["us-west-2"], reason="fire")
+    [database] = platform.select(platform.Wish.of(options), options["platform"])
+    assert {w["variable"] for w in database["workloads"] if w["name"] == "user-service"} == {"DATABASE_HOST"}
+    assert {w["variable"] for w in database["workloads"] if w["name"] != "user-service"} == {"DB_HOST"}
+    assert database["lost_clusters"] == ["us-west-2"]
 
 
 def test_the_selection_holds_what_roles_need_and_no_secret() -> None:

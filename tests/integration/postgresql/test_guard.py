@@ -27,7 +27,7 @@ def guard(pair: Pair) -> Iterator[subprocess.Popen[str]]:
     secrets.chmod(0o600)
     if os.getuid() == 0:
         os.chown(secrets, 65534, 65534)
-    path = f"{pair.west.binaries}:{os.environ['PATH']}"
+    path = f"{pair.west.programs.folder}:{os.environ['PATH']}"
     command = ["--data-directory", str(pair.west.data), "--local", pair.west.conninfo(), "--peer", pair.east.conninfo()]
     process = subprocess.Popen(
         ["/bin/sh", "-s", "--", *command],
@@ -36,7 +36,7 @@ def guard(pair: Pair) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=pair.west.folder,
-        env={**environment(pair.west.binaries), "PATH": path, "PGPASSFILE": str(secrets)},
+        env={**environment(pair.west.programs), "PATH": path, "PGPASSFILE": str(secrets)},
         **unprivileged(),
     )
     try:

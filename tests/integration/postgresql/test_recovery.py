@@ -260,7 +260,7 @@ def test_a_standby_of_another_lineage(pair: Pair, tmp_path: Path) -> None:
     memory = str(tmp_path / "known.json")
     call("observe", members=pair.options(), memory=memory)
     pair.east.kill()
-    stranger = Server(pair.east.binaries, tmp_path_for(pair), pair.east.address, "east")
+    stranger = Server(pair.east.programs, tmp_path_for(pair), pair.east.address, "east")
     stranger.create()
     stranger.start().stop()
     (stranger.data / "standby.signal").touch()
