@@ -36,6 +36,7 @@ compat: setup ## The unit and playbook tests on the oldest and the newest ansibl
 	@scripts/compat
 
 integration: setup ## Tests on real servers
+	recovery-lab up
 	pytest -q tests/integration tests/lab
 
 molecule: setup ## A scenario per role and per checklist
@@ -51,9 +52,12 @@ pictures: setup ## Make the README's pictures anew, from a real demo
 	@scripts/pictures
 
 bench: setup ## Benchmarks, ratios within one run; BENCH=name for one
+	recovery-lab build --profile scale
+	recovery-lab build
 	PYTHONPATH=.collections:runner:lab python -m tests.benchmarks $(BENCH)
 
 faults: setup ## The long fault campaigns
+	recovery-lab up
 	pytest -q tests/faults
 
 lab-up: setup ## Bring the lab up
@@ -72,4 +76,4 @@ lock: setup ## Renew the locked requirements
 
 clean: ## Remove what was made here (the lab first)
 	@if [ -x $(BIN)/recovery-lab ]; then $(BIN)/recovery-lab down; fi
-	rm -rf .venv .venv-oldest .venv-newest .collections .cache .recovery build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .ansible .venv .venv-oldest .venv-newest .collections .cache .recovery build dist .mypy_cache .ruff_cache .pytest_cache

@@ -47,6 +47,9 @@ def entry(name: str, make: Callable[[Path], None]) -> Path:
     with exclusive():
         if not path.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
+            # We hold the lock: whoever made these is dead.
+            for torn in path.parent.glob(".new-*"):
+                shutil.rmtree(torn, ignore_errors=True)
             attempt = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
             try:
                 attempt.chmod(0o755)

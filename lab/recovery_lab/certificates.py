@@ -14,19 +14,29 @@ from .topology import Topology
 
 
 def provide(state: State, topology: Topology) -> None:
-    """Make the authority and all certificates, once: a lab keeps them for its life."""
-    if state.ca.exists():
-        return
-    authority = trustme.CA(organization_name="platform.recovery lab", organization_unit_name="lab")
-    write(state.pki / "ca.key", authority.private_key_pem.bytes(), mode=0o600)
+    """Make the authority and every certificate that is missing: another profile has other servers."""
+    authority = _authority(state)
     for server in topology.servers:
-        if server.kind in ("postgresql", "kubernetes"):
-            _issue(authority, state, f"{server.region}-{server.kind}", names(server.region, server.kind, topology))
+        name = f"{server.region}-{server.kind}"
+        if server.kind in ("postgresql", "kubernetes") and not (state.pki / f"{name}.crt").exists():
+            _issue(authority, state, name, names(server.region, server.kind, topology))
     for region in topology.regions:
-        _service_account_key(state, region)
+        if not (state.pki / f"{region}-service-account.pub").exists():
+            _service_account_key(state, region)
     identity.own(state.pki)
-    # Last, because it says that all others are there.
+
+
+def _authority(state: State) -> trustme.CA:
+    key = state.pki / "ca.key"
+    if state.ca.exists() and key.exists():
+        return trustme.CA.from_pem(state.ca.read_bytes(), key.read_bytes())
+    # What another authority has signed is worth nothing.
+    for path in state.pki.glob("*.crt"):
+        path.unlink()
+    authority = trustme.CA(organization_name="platform.recovery lab", organization_unit_name="lab")
+    write(key, authority.private_key_pem.bytes(), mode=0o600)
     identity.own(write(state.ca, authority.cert_pem.bytes()))
+    return authority
 
 
 def names(region: str, kind: str, topology: Topology) -> list[str]:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from . import faults, lifecycle, logs, supervisor
+from . import faults, lifecycle, logs, programs, supervisor
 from .errors import LabError
 from .screen import Screen
+from .state import state_folder
 from .survey import Row, Survey, stopped, survey
 from .topology import POSTGRESQL_VERSIONS, PROFILES
 
@@ -23,6 +24,8 @@ TARGET = "region, region/server or region/server/instance, as `status` prints th
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; give its exit code."""
+    # Whatever the caller's is: the lab's user has to read what root writes here.
+    os.umask(0o022)
     options = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace, Screen], int] = options.command
     try:
@@ -34,6 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (OSError, ValueError) as error:
+        print(
+            f"recovery-lab: {type(error).__name__}: {error}. The lab's folder is {state_folder()}; if it is damaged, "
+            f"end the lab (`recovery-lab down`) and let RECOVERY_LAB_STATE name a new one.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("recovery-lab: interrupted", file=sys.stderr)
         return 130
@@ -43,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     root = argparse.ArgumentParser(prog="recovery-lab", description="A platform of real servers, to break.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("build", help="find, fetch or build the programs of a profile, and start nothing")
+    one.add_argument("--profile", choices=PROFILES, default="small")
+    one.set_defaults(command=_build)
     one = commands.add_parser("up", help="bring the lab up, or complete it")
     one.add_argument("--profile", choices=PROFILES, help="default: that of the last time, else small")
     one.add_argument("--postgresql", choices=POSTGRESQL_VERSIONS, help="major version; default: the last one, else 18")
@@ -66,9 +79,14 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _up(options: argparse.Namespace, screen: Screen) -> int:
-    lifecycle.up(screen, options.profile, options.postgresql)
+def _build(options: argparse.Namespace, screen: Screen) -> int:
+    programs.find(options.profile, screen.progress)
+    screen.say(f"The programs of profile {options.profile} are there.")
     return 0
+
+
+def _up(options: argparse.Namespace, screen: Screen) -> int:
+    return 0 if lifecycle.up(screen, options.profile, options.postgresql).healthy else 1
 
 
 def _down(_: argparse.Namespace, screen: Screen) -> int:
@@ -119,16 +137,16 @@ def _labels(row: Row) -> list[str]:
 
 
 def _break(options: argparse.Namespace, screen: Screen) -> int:
-    faults.inflict(lifecycle.running(screen), options.fault, options.target)
+    with lifecycle.acting(screen) as lab:
+        faults.inflict(lab, options.fault, options.target)
     screen.say(f"{options.target}: {options.fault} done in {screen.elapsed:.1f} s.")
     return 0
 
 
 def _heal(options: argparse.Namespace, screen: Screen) -> int:
-    lab = lifecycle.running(screen)
-    faults.heal(lab, options.target)
-    lifecycle.settle(lab)
-    return 0
+    with lifecycle.acting(screen) as lab:
+        faults.heal(lab, options.target)
+    return 0 if lifecycle.settle(lab).healed else 1
 
 
 def _logs(options: argparse.Namespace, screen: Screen) -> int:

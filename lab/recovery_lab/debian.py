@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,36 +14,38 @@ from .errors import LabError
 from .identity import last_lines
 
 
-def unpack(packages: list[str], target: Path) -> None:
-    """Unpack the newest version of each package below `target`, without what it depends on."""
+def unpack(package: str, target: Path) -> None:
+    """Unpack the newest version of a package below `target`, without what it depends on."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise LabError(f"{' '.join(packages)}: this machine has no apt-get. Install the like by its own means.")
+        raise LabError(f"{package}: this machine has no apt-get. Install the like by its own means.")
     with tempfile.TemporaryDirectory() as name:
         downloads = Path(name)
         # Root's sandbox user could not write here.
         options = ["-q", "-o", "APT::Sandbox::User=root"]
-        done = _apt([*options, "download", *packages], downloads)
-        if done.returncode:
+        try:
+            _run(["apt-get", *options, "download", package], downloads)
+        except LabError:
             # The machine's package lists may be missing; lists of our own need no root.
             (downloads / "lists/partial").mkdir(parents=True)
             settings = (f"Dir::State::lists={downloads}/lists", f"Dir::Cache={downloads}", "Debug::NoLocking=1")
             options += [word for setting in settings for word in ("-o", setting)]
-            _apt([*options, "update"], downloads)
-            done = _apt([*options, "download", *packages], downloads)
-        if done.returncode:
-            raise LabError(f"{' '.join(packages)} could not be downloaded: {last_lines(done.stderr)}")
-        for package in downloads.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, target], check=True)
+            _run(["apt-get", *options, "update"], downloads)
+            _run(["apt-get", *options, "download", package], downloads)
+        for path in downloads.glob("*.deb"):
+            _run(["dpkg", "-x", str(path), str(target)], downloads)
 
 
-def _apt(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["apt-get", *words], cwd=cwd, capture_output=True, text=True, check=False)
+def _run(words: list[str], cwd: Path) -> None:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"`{' '.join(words)}` failed: {last_lines(done.stderr)}")
 
 
 # Which package brings a library that the unpacked programs ask for; the first name that exists is taken.
 LIBRARIES = {
     "libxml2.so.2": "libxml2",
     "libreadline.so.8": "libreadline8 libreadline8t64",
+    "libtinfo.so.6": "libtinfo6",
     "libgssapi_krb5.so.2": "libgssapi-krb5-2",
     "libkrb5.so.3": "libkrb5-3",
     "libkrb5support.so.0": "libkrb5support0",
@@ -53,16 +56,16 @@ LIBRARIES = {
     "libcrypto.so.3": "libssl3 libssl3t64",
     "liblz4.so.1": "liblz4-1",
     "libzstd.so.1": "libzstd1",
-    "libldap-2.5.so.0": "libldap-2.5-0",
-    "libsasl2.so.2": "libsasl2-2",
-    "libpq.so.5": "libpq5",
-    "libicuuc.so.72": "libicu72",
-    "libicui18n.so.72": "libicu72",
-    "libicuuc.so.74": "libicu74",
-    "libicui18n.so.74": "libicu74",
     "libstdc++.so.6": "libstdc++6",
+    "libgcc_s.so.1": "libgcc-s1",
     "liblzma.so.5": "liblzma5",
 }
+
+
+def packages_of(library: str) -> str:
+    """Name the packages that may bring a library; empty if it is not known. ICU's name has its version in it."""
+    icu = re.fullmatch(r"libicu(?:uc|i18n|data)\.so\.(\d+)", library)
+    return f"libicu{icu.group(1)}" if icu else LIBRARIES.get(library, "")
 
 
 def missing_libraries(programs: list[Path], library_path: str) -> list[str]:
@@ -83,10 +86,9 @@ def add_libraries(programs: list[Path], target: Path) -> str:
         missing = missing_libraries(programs, library_path)
         if not missing:
             return library_path if any(path.is_dir() for path in paths) else ""
-        unknown = [name for name in missing if name not in LIBRARIES]
-        if unknown:
+        if not all(map(packages_of, missing)):
             break
-        for names in sorted({LIBRARIES[name] for name in missing}):
+        for names in sorted(set(map(packages_of, missing))):
             _unpack_first(names.split(), target)
     raise LabError(f"{programs[0].name} needs {', '.join(missing)}: install the packages that bring them.")
 
@@ -94,7 +96,7 @@ def add_libraries(programs: list[Path], target: Path) -> str:
 def _unpack_first(names: list[str], target: Path) -> None:
     for name in names[:-1]:
         try:
-            return unpack([name], target)
+            return unpack(name, target)
         except LabError:
             continue
-    return unpack(names[-1:], target)
+    return unpack(names[-1], target)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from . import network, pods, ssh, supervisor
-from .errors import LabError, nearest
+from .errors import LabError, nearest, with_advice
 from .provision import Lab
 from .targets import Selection, select
 from .wait import NotYet, until
@@ -40,6 +40,8 @@ def inflict(lab: Lab, fault: str, target: str) -> None:
         _require_links(fault, selection)
         (network.isolate if fault == "isolate" else network.slow)(lab.layout.links, lab.state, target)
         return
+    for pod in selection.pods:
+        pods.require_process(pod)
     for pod in selection.pods:
         pods.send(pod, SIGNALS[fault])
     wanted = ("running",) if fault == "freeze" else ("running", "frozen")
@@ -83,6 +85,8 @@ def at_once(action: Callable[[str], None], names: Iterable[str]) -> None:
 def heal(lab: Lab, target: str | None) -> None:
     """Undo faults: start what is down, thaw what is frozen, reconnect. What was fenced stays down, and is named."""
     selections = [choose(lab, one) for one in ([target] if target else lab.layout.regions)]
+    if supervisor.processes()[network.PROCESS].state in ("stopped", "failed"):
+        network.start(lab.layout.links, lab.state)
     for selection in selections:
         _reopen_hosts(lab, selection)
     names = [name for selection in selections for name in _with_guards(selection)]
@@ -118,14 +122,13 @@ def _reopen_hosts(lab: Lab, selection: Selection) -> None:
 
 def _thaw_pods(lab: Lab, selections: Iterable[Selection]) -> None:
     for selection in selections:
-        everywhere = choose_pods(lab, selection) if selection.is_region else selection.pods
+        everywhere = _of_region(lab, selection) if selection.is_region else selection.pods
         for pod in everywhere:
             if pod.state == "frozen":
                 pods.send(pod, signal.SIGCONT)
 
 
-def choose_pods(lab: Lab, selection: Selection) -> tuple[pods.Pod, ...]:
-    """List the pods of a region."""
+def _of_region(lab: Lab, selection: Selection) -> tuple[pods.Pod, ...]:
     if not lab.layout.services:
         return ()
     regions = {server.region for server in selection.servers if server.kind == "kubernetes"}
@@ -156,5 +159,6 @@ def _wait_for_database(lab: Lab, region: str, name: str) -> None:
         except OSError as error:
             if supervisor.processes()[name].state == "running":
                 raise NotYet(str(error)) from error
+            lab.screen.say(f"  {name} has ended again: {with_advice(supervisor.log_tail(lab.state, name))}")
 
     until(settled, seconds=30, what=f"{name} to accept connections")

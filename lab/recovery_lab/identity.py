@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,18 @@ from typing import Any
 from .errors import LabError
 
 NOBODY = 65534
+# What says that a folder is a lab's: we never take over one that holds anything else.
+MARKER = ".recovery-lab"
 
 
 def is_root() -> bool:
     """Tell whether privileges have to be dropped."""
     return os.geteuid() == 0
+
+
+def user_id() -> int:
+    """Give the number of the lab's user."""
+    return NOBODY if is_root() else os.geteuid()
 
 
 def drop() -> dict[str, Any]:
@@ -38,12 +46,11 @@ def own(path: Path) -> Path:
 
 
 def make_folder(path: Path, mode: int = 0o755) -> Path:
-    """Make a folder that belongs to the lab's user; one that exists is left alone."""
-    if not path.is_dir():
-        path.mkdir(parents=True)
-        path.chmod(mode)
-        if is_root():
-            os.chown(path, NOBODY, NOBODY)
+    """Make a folder that belongs to the lab's user, with this mode also if it existed."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    if is_root():
+        os.chown(path, NOBODY, NOBODY)
     return path
 
 
@@ -87,8 +94,10 @@ def reachable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in path.parents) and path.stat().st_mode & 0o005 == 0o005
 
 
-def prepare_root(root: Path) -> None:
-    """Make the lab's folder, private to its user. LabError if that user could not get there."""
+def prepare_root(root: Path, *, certainly_ours: bool = False) -> None:
+    """Make the lab's folder, private to its user. LabError if that user could not get there, or it is not ours."""
+    if root.exists():
+        _require_ours(root, certainly_ours)
     root.mkdir(parents=True, exist_ok=True)
     if is_root():
         closed = [folder for folder in root.resolve().parents if not folder.stat().st_mode & 0o001]
@@ -99,3 +108,32 @@ def prepare_root(root: Path) -> None:
             )
         os.chown(root, NOBODY, NOBODY)
     root.chmod(0o700)
+    (root / MARKER).touch()
+    own(root / MARKER)
+
+
+def _require_ours(root: Path, certainly_ours: bool) -> None:
+    if not root.is_dir():
+        raise LabError(f"The lab's folder {root} is a file. Set RECOVERY_LAB_STATE to a new or an empty folder.")
+    owner = root.stat().st_uid
+    readable = os.access(root, os.R_OK | os.X_OK)
+    empty = readable and not any(root.iterdir())
+    ours = certainly_ours or (readable and (root / MARKER).exists())
+    if not (empty or ours):
+        raise LabError(
+            f"RECOVERY_LAB_STATE names {root}, which is not empty and no lab's (it has no {MARKER}). "
+            f"The lab deletes in its folder: name a new or an empty one."
+        )
+    if owner != user_id() and not (empty and owner == os.geteuid()):
+        raise LabError(
+            f"The lab's folder {root} belongs to {user_name(owner)}, but this lab runs as {user_name(user_id())}. "
+            f"Call recovery-lab as the user who made it, or set RECOVERY_LAB_STATE to a new folder."
+        )
+
+
+def user_name(number: int) -> str:
+    """Name a user for people."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"

@@ -162,7 +162,7 @@ class Cluster:
         return supervisor.Definition([self.programs["kube"], "kube-scheduler", *words], stop_seconds=3)
 
     def _agent(self) -> supervisor.Definition:
-        words: list[str | Path] = ["--region-index", str(self.index), "--node", self.region]
+        words: list[str | Path] = ["--node", self.region]
         words += ["--kubeconfig", self.folder / "node-agent.kubeconfig", "--address", self.node_address]
         words += ["--pod-cidr-base", f"127.{self.index}.100", "--state", self.folder]
         words += ["--resolver", addresses.endpoint(self.region, "dns")]
@@ -196,15 +196,16 @@ class Cluster:
         """Probe: the API and all its hooks are ready."""
         self.call("GET", "/readyz")
 
-    def call(
-        self, method: str, path: str, body: Any = None, content: str = "application/json", raw: bool = False
-    ) -> Any:
-        """Call the API where it is, as the operator. NotYet if it says that it is not ready, LabError on a refusal."""
+    def call(self, method: str, path: str, body: Any = None, *, raw: bool = False, done: int = 0) -> Any:
+        """Call the API where it is, as the operator. NotYet if it says that it is not ready, LabError on a refusal.
+
+        The status `done` says that nothing was left to do.
+        """
         context = ssl.create_default_context(cafile=str(self.state.ca))
         connection = http.client.HTTPSConnection(
             self.address, addresses.PLACES["kubernetes"][1], timeout=5, context=context
         )
-        headers = {"Authorization": f"Bearer {self._token('admin')}", "Content-Type": content}
+        headers = {"Authorization": f"Bearer {self._token('admin')}", "Content-Type": "application/json"}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
@@ -215,15 +216,14 @@ class Cluster:
             connection.close()
         if response.status in (401, 403, 429) or response.status >= 500:
             raise NotYet(f"{method} {path}: {response.status}")
-        if response.status >= 400:
+        if response.status >= 400 and response.status != done:
             text = answer.decode(errors="replace").strip()
             raise LabError(f"{self.target} refused {method} {path}: {response.status} {text}")
         return json.loads(answer) if answer.startswith((b"{", b"[")) and not raw else answer
 
-    def apply(self, manifest: Mapping[str, Any]) -> None:
-        """Make an object what the manifest says (server-side apply)."""
-        path = f"{collection_path(manifest)}/{manifest['metadata']['name']}?fieldManager=recovery-lab&force=true"
-        self.call("PATCH", path, manifest, content="application/apply-patch+yaml")
+    def create(self, manifest: Mapping[str, Any]) -> None:
+        """Make an object, once: what exists is left as a recovery or its operator made it."""
+        self.call("POST", f"{collection_path(manifest)}?fieldManager=recovery-lab", manifest, done=409)
 
 
 PLURALS = {

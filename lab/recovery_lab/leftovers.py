@@ -8,17 +8,21 @@ import os
 import signal
 from pathlib import Path
 
+from . import identity
 from .wait import NotYet, until
 
 
 def find(root: Path) -> list[int]:
-    """List the processes that work below the lab's folder, without people's shells and our own ancestors."""
+    """List the lab user's processes that work below the lab's folder, without shells and our own ancestors."""
+    root, user = root.resolve(), identity.user_id()
     ours = ancestors(os.getpid())
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) in ours:
             continue
         try:
+            if entry.stat().st_uid != user:
+                continue
             folder = Path(os.readlink(entry / "cwd").removesuffix(" (deleted)"))
             state, terminal = _stat(int(entry.name))[0], _stat(int(entry.name))[4]
         except OSError:

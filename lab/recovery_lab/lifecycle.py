@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import faults, identity, leftovers, network, postgresql_programs, programs, provision, supervisor, topology
@@ -19,7 +19,7 @@ from .errors import LabError
 from .postgresql_programs import PostgresqlPrograms
 from .provision import Lab
 from .screen import Screen
-from .state import State, clone_folder, state_folder, write
+from .state import State, clone_folder, default_folder, state_folder, write
 from .survey import Survey, survey
 from .wait import NotYet, until
 
@@ -48,6 +48,13 @@ def running(screen: Screen) -> Lab:
     return lab
 
 
+@contextmanager
+def acting(screen: Screen) -> Iterator[Lab]:
+    """Give the running lab to one command alone: two faults at once would forget each other."""
+    with exclusive(running(screen).state):
+        yield running(screen)  # it may have ended while we waited
+
+
 def settle(lab: Lab, seconds: float = 30) -> Survey:
     """After healing: give the servers some time to become healthy, and tell how it is then.
 
@@ -64,7 +71,7 @@ def settle(lab: Lab, seconds: float = 30) -> Survey:
 @contextmanager
 def exclusive(state: State) -> Iterator[None]:
     """Let one command at a time start or end servers."""
-    identity.prepare_root(state.root)
+    identity.prepare_root(state.root, certainly_ours=state.root == default_folder())
     with (state.root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -86,7 +93,7 @@ def _up(state: State, screen: Screen, profile: str | None, version: str | None) 
         if old.get("provisioned"):
             _refuse_change(old, profile, version)
             return _complete(load(screen))
-        supervisor.shut_down()  # a first `up` was broken off
+        _end(state)  # a first `up` was broken off
     made_anew = not old.get("provisioned") or (old["profile"], old["postgresql"]) != (profile, version)
     lab = Lab(
         state,
@@ -101,13 +108,14 @@ def _up(state: State, screen: Screen, profile: str | None, version: str | None) 
     if made_anew:
         _forget(state, profile, version)
     screen.say(f"Lab in {state.root} (profile {profile}, PostgreSQL {version})")
-    _start(lab)
-    if made_anew:
-        with screen.step("snapshot", "of the first healthy state"):
-            take_snapshot(lab)
-            # The servers stood still for it, and pods that missed their database are unready for a moment.
-            until(lambda: _require_health(lab), seconds=60, what="a healthy lab")
-        _remember(state, profile, version, provisioned=True)
+    _start(lab, anew=made_anew)
+    if not made_anew:
+        return settle(lab, seconds=60)
+    with screen.step("snapshot", "of the first healthy state"):
+        take_snapshot(lab)
+        # The servers stood still for it, and pods that missed their database are unready for a moment.
+        until(lambda: _require_health(lab), seconds=60, what="a healthy lab")
+    _remember(state, profile, version, provisioned=True)
     return _report(lab, survey(lab))
 
 
@@ -120,6 +128,7 @@ def _refuse_change(old: dict[str, object], profile: str, version: str) -> None:
 
 
 def _complete(lab: Lab) -> Survey:
+    provision.leave_mark(lab)
     found = survey(lab)
     if found.healthy:
         lab.screen.say(f"The lab is up and healthy ({lab.state.root}).")
@@ -140,8 +149,8 @@ def _remember(state: State, profile: str, version: str, *, provisioned: bool) ->
     write(state.settings_file, json.dumps(content))
 
 
-def _start(lab: Lab) -> None:
-    """Start everything from nothing running, in a network without faults."""
+def _start(lab: Lab, *, anew: bool) -> None:
+    """Start everything from nothing running, in a network without faults. A lab made anew must become healthy."""
     network.remember(lab.state, network.Condition())
     _put_logs_away(lab.state)
     provision.configure(lab)
@@ -152,13 +161,14 @@ def _start(lab: Lab) -> None:
     supervisor.start(lab.programs["lab-supervisor"], lab.state)
     try:
         provision.define(lab)
-        provision.start(lab)
-        if not any(process.masked for process in supervisor.processes().values()):
+        provision.start(lab, anew=anew)
+        provision.leave_mark(lab)
+        if anew:
             with lab.screen.step("health", "of every server and service"):
                 until(lambda: _require_health(lab), seconds=60, what="a healthy lab")
     except BaseException:
         # Half a lab serves nobody and would be taken for one.
-        supervisor.shut_down()
+        _end(lab.state)
         raise
 
 
@@ -207,12 +217,17 @@ def down(screen: Screen) -> None:
     """End every process of the lab; its data stays."""
     state = State(state_folder())
     with exclusive(state):
-        if supervisor.running_here(state):
-            supervisor.shut_down()
-        count = leftovers.end(state.root)
+        count = _end(state) if supervisor.running_here(state) else leftovers.end(state.root)
     screen.say(
         f"The lab is down{f' ({count} leftovers were killed)' if count else ''}; its data stays in {state.root}."
     )
+
+
+def _end(state: State) -> int:
+    """End every process, politely as far as the supervisor can; say how many were left for a SIGKILL."""
+    with suppress(LabError, OSError):
+        supervisor.shut_down()
+    return leftovers.end(state.root)
 
 
 def reset(screen: Screen) -> Survey:
@@ -224,6 +239,8 @@ def reset(screen: Screen) -> Survey:
             raise LabError("There is no first state to go back to: the lab was never up. Run `recovery-lab up`.")
         # No polite end: what runs now is thrown away.
         leftovers.end(state.root)
+        if supervisor.lab():
+            raise LabError(f"A supervisor still answers; nothing was deleted in {state.root}. End it and try again.")
         for name in (*KEPT, *UNDONE):
             shutil.rmtree(state.root / name, ignore_errors=True)
         _copy(state.snapshot, state.root)
@@ -237,8 +254,8 @@ def take_snapshot(lab: Lab) -> None:
     for server in lab.layout.of_kind("postgresql"):
         lab.member(server.region).execute("postgres", "checkpoint")
     with ThreadPoolExecutor(max_workers=len(writers)) as pool:
-        list(pool.map(lambda name: supervisor.act(name, "freeze"), writers))
         try:
+            list(pool.map(lambda name: supervisor.act(name, "freeze"), writers))
             part = lab.state.root / "snapshot.part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)

@@ -18,7 +18,7 @@ from typing import Any
 
 from . import addresses, identity, supervisor
 from .addresses import Link
-from .errors import LabError
+from .errors import LabError, with_advice
 from .state import State, read_json, write
 
 PROCESS = "network/toxiproxy"
@@ -74,23 +74,33 @@ def definition(program: Path) -> supervisor.Definition:
     return supervisor.Definition([program, "-host", host, "-port", str(port)])
 
 
-def call(method: str, path: str, body: Any = None) -> Any:
-    """Call the proxy's API. OSError if it is not there."""
+def call(method: str, path: str, body: Any = None, done: int = 0) -> Any:
+    """Call the proxy's API. OSError if it is not there. The status `done` says that nothing was left to do."""
     connection = http.client.HTTPConnection(*addresses.PROXY_API, timeout=5)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
         response = connection.getresponse()
         content = response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the network proxy broke off its answer to {method} {path}") from error
     finally:
         connection.close()
-    if response.status >= 300:
-        raise LabError(f"The network proxy refused {method} {path}: {content.decode(errors='replace').strip()}")
+    if response.status >= 300 and response.status != done:
+        said = with_advice(content.decode(errors="replace").strip())
+        raise LabError(f"The network proxy refused {method} {path}: {said}")
     return json.loads(content) if content else None
 
 
 def answers() -> None:
     """Probe: the proxy's API is there."""
     call("GET", "/proxies")
+
+
+def start(links: Iterable[Link], state: State) -> None:
+    """Start the proxy and open all links in the remembered condition."""
+    supervisor.act(PROCESS, "start")
+    supervisor.wait_for(answers, process=PROCESS, state=state, seconds=10, what="the network proxy")
+    establish(links, state)
 
 
 def establish(links: Iterable[Link], state: State) -> None:
@@ -126,7 +136,6 @@ def heal(links: Iterable[Link], state: State, place: str | None) -> None:
 
 def apply(links: Iterable[Link], state: State, now: Condition, wanted: Condition) -> None:
     """Change every link that differs. Those that lead out of a healed place come first."""
-    remember(state, wanted)
     links = list(links)
     for link in links:
         if wanted.slows(link) != now.slows(link):
@@ -142,12 +151,14 @@ def apply(links: Iterable[Link], state: State, now: Condition, wanted: Condition
         time.sleep(HEAD_START_SECONDS)
     for link in inbound:
         call("POST", f"/proxies/{link.name}", {"enabled": True})
+    # Last: what was broken off is not yet so, and can be asked for again.
+    remember(state, wanted)
 
 
 def _slow(link: Link, wanted: bool) -> None:
     for stream in ("upstream", "downstream"):
         if wanted:
             toxic = {"name": f"slow_{stream}", "type": "latency", "stream": stream}
-            call("POST", f"/proxies/{link.name}/toxics", {**toxic, "attributes": {"latency": LATENCY_MS}})
+            call("POST", f"/proxies/{link.name}/toxics", {**toxic, "attributes": {"latency": LATENCY_MS}}, done=409)
         else:
-            call("DELETE", f"/proxies/{link.name}/toxics/slow_{stream}")
+            call("DELETE", f"/proxies/{link.name}/toxics/slow_{stream}", done=404)

@@ -40,12 +40,13 @@ class Pod:
         letter = process_state(self.pid)
         if letter == "T":
             return "frozen"
-        return "running" if letter and self.ready else "failed"
+        return "running" if letter else "failed"
 
 
 def find(cluster: Cluster) -> list[Pod]:
     """List the application's pods by the API, or those known to run if the API is not there."""
-    running = {row["name"]: row for row in read_list(cluster.folder / "pods.json") if alive(row)}
+    known = read_list(cluster.folder / "pods.json")
+    running = {row["name"]: row for row in known if alive(row, cluster.folder / "pods")}
     try:
         listed = cluster.call("GET", f"/api/v1/namespaces/{addresses.NAMESPACE}/pods")["items"]
     except (OSError, NotYet):
@@ -54,9 +55,14 @@ def find(cluster: Cluster) -> list[Pod]:
     return [_listed(cluster.region, item, running.get(item["metadata"]["name"], {})) for item in items]
 
 
-def alive(row: dict[str, Any]) -> bool:
-    """Tell whether a row of the agent's list still stands for a process."""
-    return row["namespace"] == addresses.NAMESPACE and bool(process_state(row["pid"]))
+def alive(row: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a row of the agent's list still stands for a process: its number may be another's by now."""
+    own = folder / f"{row['namespace']}_{row['name']}_{row['uid']}"
+    try:
+        works_in = os.readlink(f"/proc/{row['pid']}/cwd").removesuffix(" (deleted)")
+    except OSError:
+        return False
+    return row["namespace"] == addresses.NAMESPACE and Path(works_in) == own
 
 
 def _known(region: str, name: str, row: dict[str, Any]) -> Pod:
@@ -80,10 +86,14 @@ def resident_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
+def require_process(pod: Pod) -> None:
+    """Refuse a pod that has nothing to break."""
+    if not pod.pid:
+        raise LabError(f"{pod.target} has no process to break: it is {pod.state}. `recovery-lab logs` tells why.")
+
+
 def send(pod: Pod, number: signal.Signals) -> None:
     """Send a signal to a pod's process."""
-    if not pod.pid:
-        raise LabError(f"{pod.target} has no process to break: it is {pod.state}.")
     try:
         os.kill(pod.pid, number)
     except ProcessLookupError:

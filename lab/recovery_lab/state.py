@@ -7,11 +7,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .errors import LabError
 
 
 def clone_folder() -> Path:
@@ -19,13 +22,25 @@ def clone_folder() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-def state_folder() -> Path:
-    """Give the lab's folder: RECOVERY_LAB_STATE, else one named after the clone's path."""
-    chosen = os.environ.get("RECOVERY_LAB_STATE")
-    if chosen:
-        return Path(chosen).absolute()
+def default_folder() -> Path:
+    """Give the folder of a lab that nobody chose another for: one named after the clone's path."""
     digest = hashlib.sha256(str(clone_folder()).encode()).hexdigest()
-    return Path("/var/tmp") / f"recovery-lab-{digest[:8]}"
+    return Path("/var/tmp").resolve() / f"recovery-lab-{digest[:8]}"
+
+
+def state_folder() -> Path:
+    """Give the lab's folder: RECOVERY_LAB_STATE, else the default one. It is resolved, like the paths in /proc."""
+    chosen = os.environ.get("RECOVERY_LAB_STATE")
+    if not chosen:
+        return default_folder()
+    found = Path(chosen).resolve()
+    if not re.fullmatch(r"[A-Za-z0-9/._-]+", str(found)):
+        # It becomes part of connection strings, archive commands and configurations, each with quotes of its own.
+        raise LabError(
+            f"RECOVERY_LAB_STATE names {str(found)!r}: a lab's folder may only have letters, digits and ._- in its "
+            f"path. Name another one."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -103,20 +118,23 @@ class State:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; a missing file is an empty one."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
+    content: dict[str, Any] = _read(path, {})
     return content
 
 
 def read_list(path: Path) -> list[dict[str, Any]]:
     """Read a JSON list; a missing file is an empty one."""
-    try:
-        content: list[dict[str, Any]] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return []
+    content: list[dict[str, Any]] = _read(path, [])
     return content
+
+
+def _read(path: Path, missing: Any) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return missing
+    except ValueError as error:
+        raise LabError(f"{path} is damaged ({error}). End the lab, remove {path} and run `recovery-lab up`.") from error
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o644) -> Path:

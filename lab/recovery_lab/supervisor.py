@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import identity
-from .errors import LabError
+from .errors import LabError, with_advice
 from .leftovers import process_state
 from .state import State, clone_folder
 from .wait import NotYet, until
@@ -40,7 +40,6 @@ class Process:
 
     state: str = "stopped"  # running, stopped, frozen or failed
     pid: int = 0
-    pids: tuple[int, ...] = ()
     exit_code: int | None = None
     resident_kib: int = 0  # memory shared by several processes counts once
     masked: bool = False
@@ -61,6 +60,8 @@ def call(method: str, path: str, body: Mapping[str, Any] | None = None, seconds:
         connection.request(method, path, payload, {"Content-Type": "application/json"})
         response = connection.getresponse()
         content = response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the supervisor broke off its answer to {method} {path}") from error
     finally:
         connection.close()
     if response.status >= 300:
@@ -89,7 +90,7 @@ def running_here(state: State) -> bool:
     found = lab()
     if found is None:
         return False
-    if Path(found["state"]) == state.root:
+    if Path(found["state"]).resolve() == state.root.resolve():
         return True
     raise LabError(
         f"Another lab runs on this machine: that of {found['name']} (state in {found['state']}). "
@@ -126,7 +127,7 @@ def shut_down(seconds: float = 60) -> None:
     """Let the supervisor stop everything and end."""
     pid = (lab() or {}).get("pid", 0)
     # It may be gone before it has answered.
-    with suppress(ConnectionError, http.client.HTTPException):
+    with suppress(ConnectionError):
         call("POST", "/v1/shutdown", seconds=seconds)
 
     def gone() -> None:
@@ -148,8 +149,6 @@ def define(process: str, definition: Definition, state: State) -> None:
         "log": str(log),
         "stop_signal": definition.stop_signal,
         "stop_seconds": definition.stop_seconds,
-        "kill_signal_tree": True,
-        "restart": "never",
     }
     call("PUT", f"/v1/processes/{process}", body)
 
@@ -188,7 +187,6 @@ def _process(row: Mapping[str, Any]) -> Process:
     return Process(
         state="failed" if killed else state,
         pid=int(row.get("pid") or 0),
-        pids=tuple(row.get("pids") or ()),
         exit_code=row.get("exit_code"),
         resident_kib=int(row.get("proportional_kib") or 0),
         masked=bool(row.get("masked")),
@@ -212,7 +210,8 @@ def wait_for(probe: Any, *, process: str, state: State, seconds: float, what: st
         except (NotYet, OSError):
             seen = processes().get(process, Process())
             if seen.state in ("failed", "stopped"):
-                raise LabError(f"{process} ended (exit {seen.exit_code}): {log_tail(state, process)}") from None
+                said = with_advice(log_tail(state, process))
+                raise LabError(f"{process} ended (exit {seen.exit_code}): {said}") from None
             raise
 
     return until(guarded, seconds=seconds, what=what)

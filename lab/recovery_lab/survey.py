@@ -36,8 +36,15 @@ class Row:
     resident_mib: float = 0
     role: str = ""
     masked: bool = False
+    guarded: bool = False  # its guard has stopped it, a stale primary
+    ready: bool = True  # of a pod: its readiness probe succeeds
     connect: dict[str, str] = field(default_factory=dict)
     instances: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def fenced(self) -> bool:
+        """Tell whether it is kept down on purpose, by its mask or its guard."""
+        return self.masked or self.guarded
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Survey:
     @property
     def may_recover(self) -> bool:
         """Tell whether every server runs, so that time alone may make the lab healthy."""
-        return all(row.state == "running" and not row.masked for row in self.rows if row.kind != "service")
+        return all(row.state == "running" and not row.fenced for row in self.rows if row.kind != "service")
 
     @property
     def summary(self) -> str:
@@ -66,7 +73,12 @@ class Survey:
     @property
     def fenced(self) -> list[str]:
         """List the servers that were fenced: they must not start by themselves."""
-        return [row.target for row in self.rows if row.masked]
+        return [row.target for row in self.rows if row.fenced]
+
+    @property
+    def healed(self) -> bool:
+        """Tell whether nothing is wrong but what was fenced, which nothing but a rejoin may bring back."""
+        return set(self.problems) <= {_wrong(row) for row in self.rows if row.fenced}
 
 
 def survey(lab: Lab) -> Survey:
@@ -80,10 +92,12 @@ def survey(lab: Lab) -> Survey:
             for server in lab.layout.of_kind("kubernetes")
             if lab.layout.services
         ]
-        checks = [pool.submit(_problem, check) for check in _checks(lab)]
+        checks = [pool.submit(_problem, check) for check in _checks(lab, known)]
         rows = [future.result() for future in servers]
         rows += [_pod_row(pod, links) for future in found for pod in future.result()]
-        problems = [f"{row.target} is {'fenced' if row.masked else row.state}" for row in rows if _wrong(row)]
+        problems = [text for row in rows if (text := _wrong(row))]
+        proxy = known.get(network.PROCESS, Process())
+        problems += [] if proxy.state == "running" else [f"{network.PROCESS} is {proxy.state}: no link works"]
         problems += [text for future in checks if (text := future.result())]
     roles = [row.role for row in rows if row.kind == "postgresql"]
     if not problems and sorted(roles) != ["primary", "standby"]:
@@ -103,8 +117,14 @@ def _without_pods(known: dict[str, Process]) -> dict[str, Process]:
     return known | {name: replace(one, resident_kib=pods.resident_kib(one.pid)) for name, one in agents.items()}
 
 
-def _wrong(row: Row) -> bool:
-    return row.state != "running" or row.masked
+def _wrong(row: Row) -> str:
+    if row.masked:
+        return f"{row.target} is fenced"
+    if row.guarded:
+        return f"{row.target} was stopped by its guard, a stale primary"
+    if row.state != "running":
+        return f"{row.target} is {row.state}"
+    return "" if row.ready else f"{row.target} is not ready"
 
 
 def _server_row(lab: Lab, server: Server, known: dict[str, Process], links: network.Condition) -> Row:
@@ -129,6 +149,7 @@ def _server_row(lab: Lab, server: Server, known: dict[str, Process], links: netw
         resident_mib=round(sum(process.resident_kib for _, process in instances) / 1024, 1),
         role=_role(lab, server) if server.kind == "postgresql" and main.state == "running" else "",
         masked=any(process.masked for _, process in instances),
+        guarded=_guarded(dict(instances)),
         instances=[
             {
                 "target": f"{server.target}/{name}",
@@ -142,6 +163,12 @@ def _server_row(lab: Lab, server: Server, known: dict[str, Process], links: netw
     )
 
 
+def _guarded(instances: dict[str, Process]) -> bool:
+    """Tell whether a database was stopped by its guard, which then ends with success."""
+    guard, server = instances.get("guard", Process()), instances.get("postgres", Process())
+    return guard.exit_code == 0 and guard.state == "stopped" and server.state in ("stopped", "failed")
+
+
 def _row(lab: Lab, server: Server, state: str, **more: Any) -> Row:
     return Row(
         target=server.target,
@@ -151,7 +178,8 @@ def _row(lab: Lab, server: Server, state: str, **more: Any) -> Row:
         address=server.address,
         port=server.port,
         state=state,
-        connect=_connect(lab, server),
+        # Before the first `up` there is neither a key nor a password; looking makes none.
+        connect=_connect(lab, server) if lab.state.ca.exists() else {},
         **more,
     )
 
@@ -191,11 +219,12 @@ def _pod_row(pod: pods.Pod, links: network.Condition) -> Row:
         pid=pod.pid,
         resident_mib=round(pods.resident_kib(pod.pid) / 1024, 1),
         role=pod.service,
+        ready=pod.ready,
         connect={"url": f"http://{pod.address}:8080/v1/{pod.service}"},
     )
 
 
-def _checks(lab: Lab) -> list[Callable[[], object]]:
+def _checks(lab: Lab, known: dict[str, Process]) -> list[Callable[[], object]]:
     """List what must hold beyond running processes."""
     checks: list[Callable[[], object]] = []
     for server in lab.layout.of_kind("edge"):
@@ -205,7 +234,9 @@ def _checks(lab: Lab) -> list[Callable[[], object]]:
         cluster = lab.cluster(server.region)
         checks.append(partial(provision.ready, cluster) if lab.layout.services else cluster.answers)
     for server in lab.layout.of_kind("postgresql"):
-        checks.append(partial(_streams, lab, server.region))
+        # One that is down has its own line.
+        if known.get(f"{server.target}/postgres", Process()).state == "running":
+            checks.append(partial(_streams, lab, server.region))
     return checks
 
 

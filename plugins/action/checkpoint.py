@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +19,14 @@ from ansible.release import __version__ as core_version
 from ansible_collections.platform.recovery.plugins.module_utils import clock
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
+from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
+Milestone = tuple[str, Mapping[str, Any]]
+
+# By how much the clock that stamped an alert may be ahead of this one.
+CLOCK_SKEW_SECONDS = 60
 # What each state cannot do without.
 REQUIRED = {
     "begin": "playbook",
@@ -53,15 +59,19 @@ class ActionModule(RecoveryAction):
             raise BadInput(
                 f"checkpoint with state {state} found no open run",
                 wanted="a run opened by state begin in an earlier task of this playbook",
-                observed="no fact recovery_run",
+                observed="no registered result recovery_run",
                 next_action="open the run first: the role platform.recovery.recovery_run does it",
             )
         return STATES[state](call, call.run)
 
+    def opened(self, variables: Mapping[str, Any]) -> runs.Run | None:
+        """No run is open before one is begun; what an earlier run may have left behind is not this one's."""
+        return None if self._task.args.get("state") == "begin" else super().opened(variables)
+
 
 def _begin(call: Call) -> dict[str, Any]:
     options = call.options
-    detected = options["detected_at"]
+    detected = _stamp(options["detected_at"]) if options["detected_at"] else None
     run, resumed = runs.open_run(
         options["run_id"],
         options["journal"],
@@ -73,7 +83,7 @@ def _begin(call: Call) -> dict[str, Any]:
             "target": options["target"],
             "reason": options["reason"],
             "initiator": options["initiator"] or runs.initiator(call.task_vars),
-            "detected_at": _stamp(detected) if detected else None,
+            "detected_at": detected,
             "objectives": options["objectives"] or [],
             "versions": {
                 "platform.recovery": _collection_version(),
@@ -82,33 +92,33 @@ def _begin(call: Call) -> dict[str, Any]:
             },
         },
     )
-    report = run.render()
-    # The check mode stands in the fact, for a task can be told otherwise than its run.
-    fact = run.fact(resumed=resumed, mode=options["mode"], check=call.check, started_at=report["started_at"])
+    report, lines = _rendered(run)
     return {
-        "ansible_facts": {runs.FACT: fact},
-        "clock": report["clock"],
-        "objectives": report["objectives"],
-        "run": {key: report[key] for key in ("playbook", "mode", "target", "check")},
+        "id": run.id,
+        "folder": str(run.folder),
+        "resumed": resumed,
+        # The check mode of the run, for a task can be told otherwise.
+        **{key: report[key] for key in ("playbook", "mode", "target", "check", "started_at", "clock", "objectives")},
+        "lines": lines,
     }
 
 
 def _phase(call: Call, run: runs.Run) -> dict[str, Any]:
-    before = _report(run)
-    if before["phases"] and before["phases"][-1]["ended_at"] is None:
-        _close(run, before["phases"][-1])
     title = call.options["title"] or call.task_vars.get("ansible_play_name") or call.options["phase"]
     # 0 stands for none, because a role's input cannot be left out.
     phase = {"phase": call.options["phase"], "title": title, "budget_seconds": call.options["budget_seconds"] or None}
-    record = run.journal.append("phase_started", **phase)
-    report = run.render()
-    opened = {
-        "name": phase["phase"],
-        "title": title,
-        "budget_seconds": phase["budget_seconds"],
-        "started_at": record["time"],
-    }
-    return {"phase": opened, "clock": report["clock"], "objectives": report["objectives"]}
+
+    def enter() -> list[Milestone]:
+        """Several databases side by side enter a phase together: the first of them opens it."""
+        open_phase = _open_phase(_report(run))
+        if open_phase and open_phase["name"] == phase["phase"]:
+            return []
+        return [*_closing(open_phase), ("phase_started", phase)]
+
+    run.journal.append_all(enter)
+    report, lines = _rendered(run)
+    current = {key: report["phases"][-1][key] for key in ("name", "title", "budget_seconds", "started_at")}
+    return {"phase": current, "clock": report["clock"], "objectives": report["objectives"], "lines": lines}
 
 
 def _decision(call: Call, run: runs.Run) -> dict[str, Any]:
@@ -135,10 +145,17 @@ def _next_action(call: Call, run: runs.Run) -> dict[str, Any]:
 def _end(call: Call, run: runs.Run) -> dict[str, Any]:
     _next_action(call, run)
     before = _report(run)
-    if before["phases"] and before["phases"][-1]["ended_at"] is None:
-        _close(run, before["phases"][-1])
-    run.journal.append("run_ended", outcome=call.options["outcome"] or _outcome(before))
-    report = run.render()
+    ended = ("run_ended", {"outcome": call.options["outcome"] or _outcome(before)})
+    run.journal.append_all(lambda: [*_closing(_open_phase(before)), ended])
+    try:
+        report = run.render()
+    except (JournalError, OSError) as error:
+        raise StepFailed(
+            f"the run is over and journalled, but its report could not be written: {error}",
+            wanted=f"report.json, report.html and metrics.prom in {run.folder}",
+            observed=str(error),
+            next_action=f"free space or correct the permissions of {run.folder}, then: recovery report {run.id}",
+        ) from error
     return {
         "outcome": report["outcome"],
         "exit_code": report["exit_code"],
@@ -147,10 +164,25 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
     }
 
 
-def _close(run: runs.Run, phase: Mapping[str, Any]) -> None:
+def _open_phase(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    last = report["phases"][-1] if report["phases"] else None
+    return last if last and last["ended_at"] is None else None
+
+
+def _closing(phase: Mapping[str, Any] | None) -> list[Milestone]:
+    if phase is None:
+        return []
     seconds = round(clock.parse(clock.utc_now()) - clock.parse(phase["started_at"]), 3)
     outcome = "changed" if phase.get("changed") else "ok"
-    run.journal.append("phase_ended", phase=phase["name"], seconds=seconds, outcome=outcome)
+    return [("phase_ended", {"phase": phase["name"], "seconds": seconds, "outcome": outcome})]
+
+
+def _rendered(run: runs.Run) -> tuple[dict[str, Any], list[str]]:
+    """Render on the way; a report that cannot be written must not stop a recovery."""
+    try:
+        return run.render(), []
+    except (JournalError, OSError) as error:
+        return _report(run), [f"The report could not be written, the run goes on: {error}"]
 
 
 def _outcome(report: Mapping[str, Any]) -> str:
@@ -170,12 +202,17 @@ def _report(run: runs.Run) -> dict[str, Any]:
             observed="no such file",
             next_action=f"find out who removed {run.folder}, then start a new run",
         )
-    return build(run.journal.records())
+    try:
+        return build(run.journal.records())
+    except JournalError as error:
+        raise StepFailed(
+            error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+        ) from error
 
 
 def _stamp(text: str) -> str:
     try:
-        return clock.stamp(clock.parse(text))
+        moment = clock.parse(text)
     except ValueError as error:
         raise BadInput(
             f"recovery_detected_at {text!r} is no time",
@@ -183,6 +220,15 @@ def _stamp(text: str) -> str:
             observed=text,
             next_action="copy the stamp of the alert, or leave it out",
         ) from error
+    now = time.time()
+    if moment > now + CLOCK_SKEW_SECONDS:
+        raise BadInput(
+            f"recovery_detected_at {text!r} lies in the future",
+            wanted=f"a stamp in UTC, or with its offset, not after {clock.stamp(now)}, which is now",
+            observed=f"{text}, which is {clock.stamp(moment)} in UTC",
+            next_action="write the offset of a local time behind it (+01:00), or copy the stamp of the alert",
+        )
+    return clock.stamp(moment)
 
 
 @lru_cache(maxsize=1)

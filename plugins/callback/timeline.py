@@ -18,6 +18,9 @@ description:
   - Says of a failure what was observed, what was wanted and what to do next, in words and never as JSON.
   - Journals what no action of the collection can, which is failures of other tasks, unreachable hosts and
     interruptions. Closes the run that such an end leaves open.
+  - A playbook that opens a run and comes to its end without closing it, as after C(--tags), C(--limit) or
+    C(end_play), did not recover. The run is journalled as failed, and C(ansible-playbook) then ends with exit code 2
+    though no task failed.
   - On a terminal a status line shows the clock while a task works. It is off where the output is no terminal, in CI,
     and with E(NO_COLOR).
   - Playbooks that open no recovery run, and everything from C(-vv) on, look as with
@@ -31,6 +34,7 @@ requirements:
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -44,6 +48,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.template import Templar
 from ansible.utils import color
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
@@ -52,7 +57,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.journal import J
 from ansible_collections.platform.recovery.plugins.module_utils.report import load, text
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import budget, duration
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import clock as ticking
-from ansible_collections.platform.recovery.plugins.module_utils.run import CREDENTIALS, FACT, Run
+from ansible_collections.platform.recovery.plugins.module_utils.run import HIDDEN, Run
 
 CHECKPOINT = "platform.recovery.checkpoint"
 OURS = "platform.recovery."
@@ -62,6 +67,8 @@ REFRESH_SECONDS = 0.2
 # Where a terminal is only pretended, or nobody looks at it.
 NO_LIVE = ("NO_COLOR", "ANSIBLE_NOCOLOR", "CI", "AWX_ISOLATED_DATA_DIR", "RECOVERY_NO_LIVE")
 MOST_FAILURE_LINES = 12
+# What ansible-playbook ends with where a host failed.
+STOPPED_EXIT = 2
 
 
 class _StatusLine:
@@ -263,7 +270,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         data = _data(result)
         for entry in data.get("results") or [data]:
             if isinstance(entry, Mapping) and entry.get("diff") and entry.get("changed"):
-                self._say(textwrap.indent(self._get_diff(entry["diff"]).rstrip("\n"), INDENT))
+                self._learn_secrets(result)
+                difference = self._redacted(self._get_diff(entry["diff"]).rstrip("\n"))
+                self._say(textwrap.indent(difference, INDENT))
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         """Say that a line of the checklist has nothing to work on."""
@@ -284,8 +293,11 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if self._default() or self._run is None:
             super().v2_playbook_on_stats(stats)
         if self._run:
-            self._finish(self._run)
+            stopped = self._finish(self._run)
             self._run = None
+            if stopped:
+                # Ansible counts failed tasks, and here none failed: only so does it end with an error.
+                raise SystemExit(STOPPED_EXIT)
 
     # What is shown
 
@@ -325,8 +337,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if ignored:
             return
         self._play_failed = True
-        # Our actions journal their own failures; these fields tell that one did.
-        if self._run and not (result._task.action.startswith(OURS) and failure.get("kind")):
+        if self._run and not self._journalled(self._run, result, failure):
             self._run.failed(
                 task=result._task.get_name(),
                 action=result._task.action,
@@ -335,6 +346,17 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
                 msg=_message(failure),
                 next_action="Read what the task said, remove the cause, and run again: it resumes",
             )
+
+    def _journalled(self, run: Run, result: Any, failure: Mapping[str, Any]) -> bool:
+        """Tell whether a step of ours has journalled its failure itself: its fields say so, unless they are hidden."""
+        if not result._task.action.startswith(OURS):
+            return False
+        if not _hidden(failure):
+            return bool(failure.get("kind"))
+        with contextlib.suppress(JournalError, OSError):
+            last = list(run.journal.records())[-1]
+            return bool(last["event"] == "step_failed" and last["data"].get("task") == result._task.get_name())
+        return False
 
     def _explain(self, result: Any, data: Mapping[str, Any], *, ignored: bool) -> None:
         kind = str(data.get("kind") or ("unreachable" if data.get("unreachable") else "failed")).replace("_", " ")
@@ -389,16 +411,14 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def _take_in(self, data: Mapping[str, Any]) -> None:
         """Learn from a checkpoint what run is open, in which phase, and from when the clock runs."""
-        fact = (data.get("ansible_facts") or {}).get(FACT)
-        if fact:
+        if data.get("id") and data.get("folder"):
             self._recovery = True
-            self._run = Run.at(str(fact["id"]), str(fact["folder"]))
+            self._run = Run.at(str(data["id"]), str(data["folder"]))
             self._watch_signals()
-            verb = "Resuming run" if fact.get("resumed") else "Run"
-            told = data.get("run") or {}
-            marks = [str(told[key]) for key in ("mode", "target") if told.get(key)]
-            marks += ["check mode: nothing is changed"] if fact.get("check") else []
-            self._say(f"{INDENT}{verb} {fact['id']} · {' · '.join(marks)}", "dim")
+            verb = "Resuming run" if data.get("resumed") else "Run"
+            marks = [str(data[key]) for key in ("mode", "target") if data.get(key)]
+            marks += ["check mode: nothing is changed"] if data.get("check") else []
+            self._say(f"{INDENT}{verb} {data['id']} · {' · '.join(marks)}", "dim")
         if data.get("phase"):
             self._budget = data["phase"].get("budget_seconds")
         if data.get("clock"):
@@ -406,26 +426,30 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         for objective in data.get("objectives") or []:
             self._objectives[objective["name"]] = dict(objective)
 
-    def _finish(self, run: Run) -> None:
-        """Close the run in the journal if it is open, render, and show the summary."""
+    def _finish(self, run: Run) -> bool:
+        """Close the run in the journal if it is open, render, and show the summary. Tells whether it just stopped."""
+        stopped = False
         try:
             report = load(run.folder)
             if report["state"] == "unfinished":
-                run.journal.append("run_ended", outcome=self._outcome(run, report))
+                outcome = self._outcome(run, report)
+                stopped = outcome == "failed" and not _failures(report)
+                run.journal.append("run_ended", outcome=outcome)
             report = run.render()
         except (RecoveryError, JournalError, OSError) as error:
             self._say(f"The report of run {run.id} could not be made: {error}", "red")
-            return
+            return stopped
         width = min(WIDEST, shutil.get_terminal_size((100, 24)).columns)
         self._say("")
         self._say(text(report, folder=run.folder, color=color.ANSIBLE_COLOR, width=width, phases=False).rstrip("\n"))
+        return stopped
 
     def _outcome(self, run: Run, report: Mapping[str, Any]) -> str:
         """Say how a run ended that its checklist did not end itself."""
         if self._signal is not None:
             run.journal.append("run_interrupted", signal=signal.Signals(self._signal).name)
             return "cancelled"
-        if any(failure["attempt"] == report["attempts"] for failure in report["failures"]):
+        if _failures(report):
             return str(report["outcome"])
         if report["check"] or report["mode"] == "plan":
             return "planned"
@@ -441,8 +465,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         """Know the credentials before a foreign task's words are shown or journalled."""
         if self._run is None or self._play is None:
             return
-        variables = self._play.get_variable_manager().get_vars(play=self._play, host=result._host)
-        self._run.learn_secrets({CREDENTIALS: variables.get(CREDENTIALS)})
+        manager = self._play.get_variable_manager()
+        variables = manager.get_vars(play=self._play, host=result._host)
+        self._run.learn_credentials(variables, Templar(loader=self._play.get_loader(), variables=variables).template)
 
     def _redacted(self, value: Any) -> str:
         return str(self._run.journal.redacted(value) if self._run else value)
@@ -481,6 +506,10 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._run = None
 
 
+def _failures(report: Mapping[str, Any]) -> list[Any]:
+    return [failure for failure in report["failures"] if failure["attempt"] == report["attempts"]]
+
+
 def _data(result: Any) -> dict[str, Any]:
     """Return a task's result under the old and the new name of the attribute."""
     data = getattr(result, "result", None)
@@ -491,10 +520,14 @@ def _place(result: Any) -> tuple[str, str]:
     return str(result._task._uuid), str(result._host)
 
 
+def _hidden(data: Mapping[str, Any]) -> bool:
+    return "censored" in data or bool(data.get("_ansible_no_log"))
+
+
 def _message(data: Mapping[str, Any]) -> str:
     """Put a failure in words, for tasks that are not ours as well."""
-    if "censored" in data or data.get("_ansible_no_log"):
-        return "what it said is hidden, because the task has no_log"
+    if _hidden(data):
+        return HIDDEN
     parts = [str(data.get("what") or data.get("msg") or "it gave no reason").strip()]
     if data.get("unreachable") and data.get("what") and data.get("msg"):
         parts.append(str(data["msg"]).strip())

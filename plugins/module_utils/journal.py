@@ -18,7 +18,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,24 @@ _SECRET_KEY = re.compile(
     r"authorization|cookie|bearer)($|[_\-.\d])|password|passphrase|secret_?(string|key)|key[_-]?data",
     re.IGNORECASE,
 )
-# What carries a secret inside a longer string: a URL's user part, a connection string, an HTTP header.
-_SECRET_TEXT = (
-    (re.compile(r"(\w://[^/\s:@]*:)[^@\s/]+(@)"), rf"\g<1>{REDACTED}\g<2>"),
-    (
-        re.compile(r"(?i)\b((?:password|passwd|passphrase|secret|token)\s*=\s*)('(?:[^'\\]|\\.|'')*'|[^\s&;,]+)"),
-        rf"\g<1>{REDACTED}",
+# What carries a secret inside a longer string. Each pattern keeps what names the secret: the text must stay readable.
+_KEY = r"(?:(?:api|access|private|signing|encryption)[_-]?key|secret_?string|key[_-]data)"
+_NAME = rf"(?:password|passwd|passphrase|secret|token|{_KEY})"
+_QUOTED = r"""\\"(?:(?!\\").)*\\"|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.|'')*'"""
+SECRET_TEXT = (
+    # A URL's user part, whose password may hold an '@' itself.
+    re.compile(r"""(\w://[^/\s:@]*:)[^/\s"']+(?=@)"""),
+    # key=value, as in connection strings, environments and query strings.
+    re.compile(rf"(?i)((?<![\w.-])[\w.-]*{_NAME}[ \t]*=[ \t]*)(?:{_QUOTED}|[^\s&;,]+)"),
+    # "key": value, as in JSON, also in JSON that is itself quoted.
+    re.compile(rf"""(?i)((?<![\w.-])[\w.-]*{_NAME}\\?["']\s*[:=]\s*)(?:{_QUOTED}|[^\s,;}}]+)"""),
+    # key: value, as in YAML. A bare word must speak of a password, for "token: pass" is a gate and its verdict,
+    # and "password: got nothing" is how the schema names a problem.
+    re.compile(
+        r"(?i)((?<![\w./-])(?:[\w.-]*(?:password|passwd|passphrase)|[\w.-]+[_.-](?:secret|token)"
+        rf"|[\w.-]*{_KEY})[ \t]*:[ \t]+)(?!got )(?:{_QUOTED}|[^\s,;}}]+)"
     ),
-    (re.compile(r"(?i)\b(bearer\s+|authorization:\s*basic\s+)[\w.~+/=-]{4,}"), rf"\g<1>{REDACTED}"),
+    re.compile(r"(?i)\b(bearer\s+|authorization:\s*basic\s+)[\w.~+/=-]{4,}"),
 )
 
 
@@ -101,6 +111,13 @@ def timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1_000_000:03d}Z"
 
 
+def hide_secrets(text: str) -> str:
+    """Return the text without what looks like a secret, for whoever shows the words of a foreign program."""
+    for pattern in SECRET_TEXT:
+        text = pattern.sub(rf"\g<1>{REDACTED}", text)
+    return text
+
+
 def is_secret_key(key: str) -> bool:
     """Tell whether a field of this name holds a secret."""
     return _SECRET_KEY.search(key) is not None
@@ -131,9 +148,7 @@ class Redactor:
         for secret in self.values:
             if secret in clean:
                 clean = clean.replace(secret, REDACTED)
-        for pattern, replacement in _SECRET_TEXT:
-            clean = pattern.sub(replacement, clean)
-        return clean
+        return hide_secrets(clean)
 
     def clean(self, value: Any) -> Any:
         """Return the value as plain JSON data with every secret replaced, however deep it sits."""
@@ -193,18 +208,25 @@ class Journal:
 
     def append(self, event: str, **data: Any) -> dict[str, Any]:
         """Append one event and return its record."""
-        clean = self._redactor.clean(data)
+        return self.append_all(lambda: [(event, data)])[0]
+
+    def append_all(self, choose: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+        """Append the events that are chosen once nobody else can write, so that the choice is still true."""
         with self._locked() as descriptor:
             tail = self._tail(descriptor)
-            lines = b"\n" if tail.unterminated else b""
-            seq, previous = tail.seq, tail.hash
-            if tail.torn:
-                repair = self._record(REPAIR_EVENT, _torn(tail.torn), seq + 1, previous)
-                seq, previous = repair["seq"], repair["hash"]
-                lines += canonical(repair) + b"\n"
-            record = self._record(event, clean, seq + 1, previous)
-            self._write(descriptor, lines + canonical(record) + b"\n", durable=event in DURABLE_EVENTS)
-        return record
+            entries = [(event, self._redactor.clean(data)) for event, data in choose()]
+            if tail.torn and entries:
+                entries.insert(0, (REPAIR_EVENT, _torn(tail.torn)))
+            seq, previous, records = tail.seq, tail.hash, []
+            for event, data in entries:
+                record = self._record(event, data, seq + 1, previous)
+                seq, previous = record["seq"], record["hash"]
+                records.append(record)
+            lines = b"".join(canonical(record) + b"\n" for record in records)
+            if lines:
+                durable = any(event in DURABLE_EVENTS for event, _ in entries)
+                self._write(descriptor, (b"\n" if tail.unterminated else b"") + lines, durable=durable)
+        return [record for record in records if record["event"] != REPAIR_EVENT]
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield every readable record in order; what was torn by a crash is passed over."""

@@ -16,14 +16,16 @@ from .clock import parse
 from .journal import REPAIR_EVENT, Journal
 from .report_html import html
 from .report_metrics import prometheus
+from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
 from .report_words import OUTCOMES, counted, duration, missed
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
 SCHEMA = 1
-LISTED_LOST = 1000
 OBJECTIVES = ("rto", "rpo")
+# What an observation's name begins with that tells what would be done.
+PLAN = "plan: "
 # The phase at whose end the platform is known to serve again, where no probe says when it first did.
 VERIFYING = ("verif", "integrity")
 BAD_STEP = {"bad_input": "failed", "refused": "refused", "cancelled": "cancelled"}
@@ -44,6 +46,8 @@ class _Story:
     interrupted: bool = False
     attempt: int = 0
     changed: bool = False
+    changes: list[str] = field(default_factory=list)
+    would_do: list[str] = field(default_factory=list)
     records: int = 0
     last_hash: str = ""
     goals: dict[str, float] = field(default_factory=dict)
@@ -52,7 +56,7 @@ class _Story:
     decisions: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
-    canary: dict[str, Any] | None = None
+    canary: dict[str, Any] = field(default_factory=dict)
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self, record: Record) -> None:
@@ -62,6 +66,8 @@ class _Story:
         self.last_hash = str(record["hash"])
         self.run_id = str(record["run_id"])
         self.last_at = at
+        # Also of a journal whose first record is lost: then this is when the run was first heard of.
+        self.started_at = self.started_at or at
         reader = READERS.get(event)
         if reader:
             reader(self, data, at)
@@ -76,19 +82,19 @@ class _Story:
     def _run_started(self, data: Record, at: str) -> None:
         if self.attempt == 0:
             self.start = dict(data)
-            self.started_at = at
             self._objectives(data, at)
         self._begin_attempt()
 
     def _run_resumed(self, data: Record, at: str) -> None:
         self._close_phase(at, "failed")
-        self.start["versions"] = data.get("versions") or self.start.get("versions")
+        self.start.update({key: data[key] for key in ("versions", "controller") if data.get(key)})
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
         self.attempt += 1
         self.ended_at = self.outcome = None
         self.interrupted = False
+        self.would_do = []
 
     def _objectives(self, data: Record, at: str) -> None:
         del at
@@ -97,6 +103,9 @@ class _Story:
         self.facts.update({key: data[key] for key in ("platform", "databases") if data.get(key)})
 
     def _phase_started(self, data: Record, at: str) -> None:
+        phase = self._open_phase()
+        if phase and phase["name"] == data["phase"]:
+            return  # several databases side by side enter a phase together
         self._close_phase(at)
         self.phases.append(
             {
@@ -112,7 +121,9 @@ class _Story:
         )
 
     def _phase_ended(self, data: Record, at: str) -> None:
-        self._close_phase(at, data.get("outcome"), data.get("seconds"))
+        phase = self._open_phase()
+        if phase and phase["name"] == data.get("phase"):
+            self._close_phase(at, data.get("outcome"), data.get("seconds"))
 
     def _close_phase(self, at: str, outcome: str | None = None, seconds: float | None = None) -> None:
         phase = self._open_phase()
@@ -131,6 +142,7 @@ class _Story:
         phase = self._open_phase()
         if data.get("changed"):
             self.changed = True
+            self.changes.append(" ".join(str(data[key]) for key in ("what", "target") if data.get(key)))
             if phase:
                 phase["changed"] = True
 
@@ -150,12 +162,13 @@ class _Story:
 
     def _canary_measured(self, data: Record, at: str) -> None:
         del at
-        # A later attempt may find the platform well and its canary without an outage: the outage was still there.
-        before = (self.canary or {}).get("outage") or {}
-        now = data.get("outage") or {}
-        if before.get("first_acknowledged_after") and not now.get("first_failed_at"):
-            return
-        self.canary = dict(data)
+        self.canary = later_look(self.canary, data)
+
+    def _observation(self, data: Record, at: str) -> None:
+        del at
+        what = str(data.get("what") or "")
+        if what.startswith(PLAN):
+            self.would_do += [str(line) for line in data.get("lines") or [what.removeprefix(PLAN)]]
 
     def _next_action(self, data: Record, at: str) -> None:
         del at
@@ -185,6 +198,7 @@ READERS = {
     "step_failed": _Story._step_failed,
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
+    "observation": _Story._observation,
 }
 
 
@@ -210,6 +224,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "check": bool(start.get("check")),
         "target": start.get("target"),
         "initiator": start.get("initiator"),
+        "controller": start.get("controller"),
         "reason": start.get("reason"),
         "platform": story.facts.get("platform"),
         "databases": story.facts.get("databases") or start.get("databases") or [],
@@ -222,19 +237,20 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "seconds": _between(story.started_at, story.ended_at or story.last_at),
         "detected_at": start.get("detected_at"),
         "clock": {"started_at": began, "how": how},
-        "objectives": [] if planning else [_rto(story, outage, began, how), _rpo(story, outage)],
+        "objectives": [] if planning else _measures(story, outage, began, how),
         "outage": outage,
-        "lost": list((story.canary or {}).get("lost") or [])[:LISTED_LOST],
+        "lost": list(story.canary.get("lost") or []),
         "phases": story.phases,
         "decisions": story.decisions,
         "failures": story.failures,
+        "would_do": list(dict.fromkeys(story.would_do)),
         "next_actions": _next_actions(story, outcome),
         "timeline": story.timeline,
         "journal": {"records": story.records, "last_hash": story.last_hash},
     }
     if planning:
         report["objectives"] = [
-            _unmeasured(name, goal, "nothing was done: this is a plan") for name, goal in _goals(story)
+            unmeasured(name, story.goals.get(name), "nothing was done: this is a plan") for name in OBJECTIVES
         ]
     report["exit_code"] = exit_code(report)
     return report
@@ -280,8 +296,11 @@ def render(folder: Path | str) -> dict[str, Any]:
 def _replace(path: Path, content: str) -> None:
     """Write so that a reader sees the old file or the new one, never half of one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(content, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _outcome(story: _Story) -> str:
@@ -298,8 +317,6 @@ def _is_plan(start: Mapping[str, Any]) -> bool:
 
 
 def _outage(story: _Story) -> dict[str, Any] | None:
-    if not story.canary:
-        return None
     outage = story.canary.get("outage")
     if not outage:
         return None
@@ -313,7 +330,7 @@ def _outage(story: _Story) -> dict[str, Any] | None:
 def _clock(story: _Story, outage: Mapping[str, Any] | None) -> tuple[str | None, str]:
     """Say from when the recovery time counts: the alert, else the first failure clients saw, else the start."""
     detected = story.start.get("detected_at")
-    if detected:
+    if detected and (not story.started_at or parse(detected) <= parse(story.started_at)):
         return str(detected), "the alert"
     failed = (outage or {}).get("first_failed_at")
     if failed and (
@@ -324,8 +341,13 @@ def _clock(story: _Story, outage: Mapping[str, Any] | None) -> tuple[str | None,
     return story.started_at, "the start of the run"
 
 
-def _goals(story: _Story) -> list[tuple[str, float | None]]:
-    return [(name, story.goals.get(name)) for name in OBJECTIVES]
+def _measures(story: _Story, outage: Mapping[str, Any] | None, began: str | None, how: str) -> list[dict[str, Any]]:
+    recovered = story.outcome == "recovered"
+    canary = {**story.canary, "outage": outage}
+    return [
+        settled(_rto(story, outage, began, how), recovered=recovered),
+        rpo(story.goals.get("rpo"), canary, story.decisions, recovered=recovered, changed=story.changed),
+    ]
 
 
 def _rto(story: _Story, outage: Mapping[str, Any] | None, began: str | None, how: str) -> dict[str, Any]:
@@ -336,92 +358,45 @@ def _rto(story: _Story, outage: Mapping[str, Any] | None, began: str | None, how
         and outage.get("seconds") == 0
         and not story.start.get("detected_at")
     ):
-        return _measured("rto", goal, 0.0, "no write of the canary failed")
+        return measured("rto", goal, 0.0, "no write of the canary failed")
     acknowledged = (outage or {}).get("first_acknowledged_after")
     if began and acknowledged:
-        return _measured(
-            "rto", goal, _between(began, acknowledged), f"from {how} to the first acknowledged write after it"
-        )
+        return measured("rto", goal, _span(began, acknowledged), f"from {how} to the first acknowledged write after it")
     verified = next((phase for phase in story.phases if _verifies(phase)), None)
     if began and verified:
-        seconds = _between(began, verified["ended_at"])
-        return _measured(
+        seconds = _span(began, verified["ended_at"])
+        return measured(
             "rto", goal, seconds, f"from {how} to the end of “{verified['title']}”; no probe saw the first write"
         )
     if outage and outage.get("first_failed_at"):
-        return _unmeasured("rto", goal, "no write was acknowledged again")
+        return unmeasured("rto", goal, "no write was acknowledged again")
     if began and story.outcome == "recovered" and story.ended_at:
-        return _measured(
-            "rto", goal, _between(began, story.ended_at), f"from {how} to the end of the run; no probe ran"
-        )
-    return _unmeasured("rto", goal, "the run has not reached its verification")
+        return measured("rto", goal, _span(began, story.ended_at), f"from {how} to the end of the run; no probe ran")
+    return unmeasured("rto", goal, "the run has not reached its verification")
 
 
 def _verifies(phase: Mapping[str, Any]) -> bool:
     return phase["outcome"] in ("ok", "changed") and any(word in phase["name"] for word in VERIFYING)
 
 
-def _rpo(story: _Story, outage: Mapping[str, Any] | None) -> dict[str, Any]:
-    goal = story.goals.get("rpo")
-    lost = (outage or {}).get("lost_writes")
-    if not outage or lost is None:
-        why = "no probe ran" if not outage else "the acknowledged writes were not read back"
-        expected = _expected_loss(story)
-        return _unmeasured(
-            "rpo", goal, f"{why}; before the promotion the expected loss was {expected}" if expected else why
-        )
-    written = counted(int(outage.get("acknowledged_writes") or 0), "acknowledged write")
-    if lost == 0:
-        return _measured("rpo", goal, 0.0, f"none of {written} is missing")
-    age = (story.canary or {}).get("rpo_seconds")
-    if age is None:
-        age = _age_of_loss(story, outage)
-    if age is None:
-        return _unmeasured("rpo", goal, f"{lost:,} of {written} are missing, and when they were written is not known")
-    return _measured("rpo", goal, float(age), f"{lost:,} of {written} missing; the oldest was this old at the failure")
-
-
-def _age_of_loss(story: _Story, outage: Mapping[str, Any]) -> float | None:
-    """Return how old the oldest lost write was when the failure came."""
-    stamps = [
-        entry.get("acknowledged_at") for entry in (story.canary or {}).get("lost") or [] if isinstance(entry, Mapping)
-    ]
-    known = [str(stamp) for stamp in stamps if stamp]
-    failure = outage.get("first_failed_at") or outage.get("last_acknowledged_before")
-    if not known or not failure:
-        return None
-    return max(0.0, _between(min(known, key=parse), str(failure)) or 0.0)
-
-
-def _expected_loss(story: _Story) -> str | None:
-    gates = [decision for decision in story.decisions if "loss" in str(decision["gate"]).lower()]
-    return str(gates[-1]["observed"]) if gates and gates[-1]["observed"] is not None else None
-
-
-def _measured(name: str, goal: float | None, seconds: float | None, how: str) -> dict[str, Any]:
-    if seconds is None:
-        return _unmeasured(name, goal, how)
-    seconds = round(max(0.0, seconds), 3)
-    met = None if goal is None else seconds <= goal
-    return {"name": name, "target_seconds": goal, "measured_seconds": seconds, "met": met, "how": how}
-
-
-def _unmeasured(name: str, goal: float | None, how: str) -> dict[str, Any]:
-    return {"name": name, "target_seconds": goal, "measured_seconds": None, "met": None, "how": how}
-
-
 def _next_actions(story: _Story, outcome: str) -> list[str]:
     """Collect what to do next, what concerns the failure first, each once."""
     advice = [failure["next_action"] for failure in story.failures_now()]
     advice += [text for attempt, text in story.advice if attempt == story.attempt]
-    if outcome in ("failed", "cancelled") and story.run_id:
+    halfway = outcome == "refused" and story.changed
+    if halfway:
+        # A refusal promises that nothing was changed, or names what was.
+        advice.insert(0, f"Already changed: {', '.join(dict.fromkeys(story.changes))}.")
+    if (halfway or outcome in ("failed", "cancelled")) and story.run_id:
         advice.append(f"Run it again with recovery_run_id={story.run_id}: re-running resumes.")
     return list(dict.fromkeys(line for line in advice if line))
 
 
 def _between(start: str | None, end: str | None) -> float | None:
-    if not start or not end:
-        return None
+    return _span(start, end) if start and end else None
+
+
+def _span(start: str, end: str) -> float:
     return round(parse(end) - parse(start), 3)
 
 
@@ -443,7 +418,8 @@ def _tell_decision(data: Record) -> str:
 
 def _tell_action(data: Record) -> str:
     what = " ".join(str(data[key]) for key in ("what", "target") if data.get(key))
-    return what + ("" if data.get("changed") else " (nothing to change)")
+    told = "; ".join(str(line) for line in data.get("lines") or [])
+    return what + ("" if data.get("changed") else " (nothing to change)") + (f": {told}" if told else "")
 
 
 def _tell_observation(data: Record) -> str:

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .clock import parse
 from .report_style import STYLE
 from .report_timeline import chart
-from .report_words import clock, counted, duration, headline, title, tone, verdict
+from .report_words import achieved, clock, counted, duration, headline, title, tone, verdict
 from .report_words import markup as _e
 
-LISTED_LOST = 100
+SHOWN_LOST = 100
 GLYPHS = {"good": "✓", "warn": "!", "bad": "✕", "info": "i"}
 TONES = {"pass": "good", "refuse": "bad", "override": "warn"}
 
@@ -25,7 +25,8 @@ def html(report: Mapping[str, Any]) -> str:
     body = "".join(
         (
             _hero(report, name),
-            _next_actions(report),
+            _list("What would be done", report["would_do"]),
+            _list("What to do next", report["next_actions"]),
             _failures(report),
             _cards(report),
             _timeline(report),
@@ -64,9 +65,9 @@ def _hero(report: Mapping[str, Any], name: str) -> str:
     )
 
 
-def _next_actions(report: Mapping[str, Any]) -> str:
-    actions = "".join(f"<li>{_e(action)}</li>" for action in report["next_actions"])
-    return f'<section class="next"><h2>What to do next</h2><ol>{actions}</ol></section>' if actions else ""
+def _list(head: str, items: Sequence[str]) -> str:
+    entries = "".join(f"<li>{_e(item)}</li>" for item in items)
+    return f'<section class="next"><h2>{head}</h2><ol>{entries}</ol></section>' if entries else ""
 
 
 def _failures(report: Mapping[str, Any]) -> str:
@@ -107,14 +108,13 @@ def _objective(objective: Mapping[str, Any]) -> str:
     names = {"rto": "Recovery time", "rpo": "Data loss"}
     measured, goal = objective["measured_seconds"], objective["target_seconds"]
     shade = {True: "good", False: "bad"}.get(objective["met"], "none")
-    value = "—" if measured is None else duration(measured)
     used = 0.0 if measured is None or not goal else min(1.0, measured / goal)
     against = "no objective is set" if goal is None else f"objective {duration(goal)}"
     share = "" if measured is None or not goal else f" · {_percent(measured / goal)} used"
     return (
         f'<article class="card {shade}"><p class="label">{_e(names.get(objective["name"], objective["name"]))}'
         f' <abbr>{_e(objective["name"].upper())}</abbr><span class="badge {shade}">{_e(verdict(objective))}</span></p>'
-        f'<p class="value">{_e(value)}</p>'
+        f'<p class="value">{_e(achieved(objective))}</p>'
         f'<div class="meter"><i style="width:{max(used * 100, 0.6 if measured else 0):.1f}%"></i></div>'
         f'<p class="against">{_e(against)}{_e(share)}</p><p class="how">{_e(objective["how"])}</p></article>'
     )
@@ -173,8 +173,8 @@ def _lost(report: Mapping[str, Any]) -> str:
     total = (report["outage"] or {}).get("lost_writes") or len(lost)
     if not total:
         return ""
-    items = "".join(_lost_item(entry) for entry in lost[:LISTED_LOST])
-    rest = total - min(len(lost), LISTED_LOST)
+    items = "".join(_lost_item(entry) for entry in lost[:SHOWN_LOST])
+    rest = total - min(len(lost), SHOWN_LOST)
     more = f'<p class="how">… and {rest:,} more; report.json lists up to a thousand.</p>' if rest > 0 else ""
     return (
         f'<section><h2>Lost writes <span class="count">{total:,}</span></h2>'

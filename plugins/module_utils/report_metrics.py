@@ -32,13 +32,18 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         name = objective["name"]
         yield f"recovery_{name}_seconds", f"Measured {name.upper()} of the run.", [({}, objective["measured_seconds"])]
         yield (
+            f"recovery_{name}_bound_seconds",
+            f"The most that {name.upper()} can be.",
+            [({}, objective["bound_seconds"])],
+        )
+        yield (
             f"recovery_{name}_objective_seconds",
             f"Objective for {name.upper()}.",
             [({}, objective["target_seconds"])],
         )
     yield (
         "recovery_objective_met",
-        "Whether a measured objective was met.",
+        "Whether an objective was met, as measured or as bounded.",
         [({"objective": objective["name"]}, objective["met"]) for objective in report["objectives"]],
     )
     yield "recovery_outage_seconds", "Time without acknowledged writes.", [({}, outage.get("seconds"))]

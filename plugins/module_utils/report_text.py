@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .report_words import budget, clock, counted, duration, headline, title, tone, verdict
+from .report_words import achieved, budget, clock, counted, duration, headline, title, tone, verdict
 
 MOST_LINES = 40
 MOST_PHASES = 12
 MOST_FAILURES = 2
 MOST_ACTIONS = 4
+MOST_WOULD_DO = 10
 COLOURS = {"good": "32", "warn": "33", "bad": "31", "info": "36", "dim": "2", "bold": "1"}
 MARKS = {"ok": "✔", "changed": "✔", "running": "…"}
 
@@ -39,7 +40,8 @@ def text(
     if phases:
         _phases(page, report)
     _failures(page, report)
-    _actions(page, report)
+    _list(page, "Would do", report["would_do"], MOST_WOULD_DO)
+    _list(page, "Next", report["next_actions"], MOST_ACTIONS)
     if folder:
         page.blank()
         page.line(f"Report   {_shown(Path(folder) / 'report.html')}")
@@ -99,11 +101,10 @@ def _objectives(page: _Page, report: Mapping[str, Any]) -> None:
         return
     page.blank()
     for objective in report["objectives"]:
-        measured, goal = objective["measured_seconds"], objective["target_seconds"]
-        value = "—" if measured is None else duration(measured)
+        goal = objective["target_seconds"]
         against = "" if goal is None else f"of {duration(goal)}"
         shade = {True: "good", False: "bad"}.get(objective["met"], "warn")
-        head = f"{objective['name'].upper():<8} {value:>10} {against:<12} {verdict(objective)}"
+        head = f"{objective['name'].upper():<8} {achieved(objective):>10} {against:<12} {verdict(objective)}"
         page.line(head if page.fits(head) else " ".join(head.split()), shade)
         page.wrap(objective["how"], first=" " * 9, tone="dim", most=2)
     outage = report["outage"]
@@ -141,10 +142,12 @@ def _failures(page: _Page, report: Mapping[str, Any]) -> None:
                 page.wrap(str(failure[name]), first=f"  {name:<9}", most=2)
 
 
-def _actions(page: _Page, report: Mapping[str, Any]) -> None:
-    if not report["next_actions"]:
+def _list(page: _Page, head: str, items: Sequence[str], most: int) -> None:
+    if not items:
         return
     page.blank()
-    page.line("Next", "bold")
-    for number, action in enumerate(report["next_actions"][:MOST_ACTIONS], 1):
-        page.wrap(action, first=f"  {number}. ", most=2)
+    page.line(head, "bold")
+    for number, item in enumerate(items[:most], 1):
+        page.wrap(item, first=f"  {number}. ", most=2)
+    if len(items) > most:
+        page.line(f"  … and {len(items) - most} more", "dim")

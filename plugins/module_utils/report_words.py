@@ -58,7 +58,8 @@ def headline(report: Mapping[str, Any]) -> str:
     if report["state"] == "unfinished" and outcome == "failed" and not report["failures"]:
         return "Unfinished"
     if outcome == "recovered" and missed(report):
-        return "Recovered, objective missed"
+        proven = any(objective["met"] is False and _known(objective) for objective in report["objectives"])
+        return f"Recovered, objective {'missed' if proven else 'not proven'}"
     return outcome.replace("_", " ").capitalize()
 
 
@@ -73,15 +74,27 @@ def tone(report: Mapping[str, Any]) -> str:
 
 
 def missed(report: Mapping[str, Any]) -> bool:
-    """Tell whether any objective was measured and missed."""
+    """Tell whether any objective was missed, or is not shown to be met."""
     return any(objective["met"] is False for objective in report["objectives"])
+
+
+def _known(objective: Mapping[str, Any]) -> bool:
+    return objective["measured_seconds"] is not None
+
+
+def achieved(objective: Mapping[str, Any]) -> str:
+    """Say what was measured, else the most that it can have been."""
+    if _known(objective):
+        return duration(objective["measured_seconds"])
+    bound = objective["bound_seconds"]
+    return "—" if bound is None else f"at most {duration(bound)}"
 
 
 def verdict(objective: Mapping[str, Any]) -> str:
     """Say what became of one objective."""
-    if objective["met"] is None:
-        return "not measured" if objective["measured_seconds"] is None else "no objective"
-    return "met" if objective["met"] else "missed"
+    if _known(objective):
+        return {None: "no objective", True: "met", False: "missed"}[objective["met"]]
+    return {None: "not measured", True: "bounded", False: "not proven"}[objective["met"]]
 
 
 def counted(number: int, noun: str) -> str:

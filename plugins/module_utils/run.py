@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import multiprocessing
 import os
 import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,21 @@ from .errors import BadInput, RecoveryError, StepFailed
 from .journal import FILE_NAME, Journal, JournalError, is_secret_key
 
 DEFAULT_SINK = "file:.recovery/runs"
-FACT = "recovery_run"
+# The registered result of `checkpoint` with state begin. A fact would outlive the run in a fact cache.
+REGISTERED = "recovery_run"
 # Read for secrets in the raw, because it is the one place where they may stand.
 CREDENTIALS = "recovery_credentials"
+HIDDEN = "what it said is hidden, because the task has no_log"
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class RunJournal(Journal):
     """A journal whose failure is a step's failure."""
 
-    def append(self, event: str, **data: Any) -> dict[str, Any]:
-        """Append one event; raises StepFailed where the journal cannot be written."""
+    def append_all(self, choose: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+        """Append events; raises StepFailed where the journal cannot be written."""
         try:
-            return super().append(event, **data)
+            return super().append_all(choose)
         except JournalError as error:
             raise StepFailed(
                 error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
@@ -57,40 +60,43 @@ class Run:
     @classmethod
     def from_vars(cls, variables: Mapping[str, Any]) -> Run | None:
         """Return the run that `checkpoint` opened, None where none is open."""
-        fact = variables.get(FACT)
-        if fact is None:
-            # Facts belong to the host that opened the run, and later plays work on other hosts.
+        opened = variables.get(REGISTERED)
+        if opened is None:
+            # A result belongs to the host that opened the run, and later plays work on other hosts.
             with contextlib.suppress(KeyError, AttributeError, TypeError):
-                fact = variables["hostvars"]["localhost"][FACT]
-        if not isinstance(fact, Mapping) or "id" not in fact or "folder" not in fact:
+                opened = variables["hostvars"]["localhost"][REGISTERED]
+        if not isinstance(opened, Mapping) or "id" not in opened or "folder" not in opened:
             return None
-        run = cls.at(str(fact["id"]), str(fact["folder"]))
+        run = cls.at(str(opened["id"]), str(opened["folder"]))
         run.learn_secrets({CREDENTIALS: variables.get(CREDENTIALS)})
         return run
 
-    def learn_secrets(self, data: Any) -> None:
+    def learn_secrets(self, data: Any, template: Callable[[Any], Any] | None = None) -> None:
         """Register every value that stands under a secret's name, so that it is redacted wherever it turns up."""
-        self.journal.redact(_secrets(data))
+        self.journal.redact(_secrets(data, template=template))
 
-    def fact(self, **more: Any) -> dict[str, Any]:
-        """Return what later tasks find this run by."""
-        return {"id": self.id, "folder": str(self.folder), **more}
+    def learn_credentials(self, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> None:
+        """Register the credentials that lookups give; worth their time only once something failed."""
+        self.learn_secrets({CREDENTIALS: variables.get(CREDENTIALS)}, template)
 
-    def step_failed(self, task: str, action: str, error: RecoveryError) -> None:
+    def step_failed(self, task: str, action: str, error: RecoveryError, *, hidden: bool = False) -> None:
         """Journal a failed step and render, so that the report tells of it even if nothing more ever runs."""
-        self.failed(
-            task=task,
-            action=action,
-            kind=error.kind,
-            msg=error.what,
-            wanted=error.wanted,
-            observed=error.observed,
-            next_action=error.next_action,
-        )
+        said = {
+            "msg": error.what,
+            "wanted": error.wanted,
+            "observed": error.observed,
+            "next_action": error.next_action,
+        }
+        if error.fields.get("changed"):
+            # A step that broke half way has changed something all the same.
+            done = [] if hidden else error.fields.get("changed_workloads") or []
+            with contextlib.suppress(RecoveryError):
+                self.journal.append("action", what=action, changed=True, lines=done)
+        self.failed(task=task, action=action, kind=error.kind, **({"msg": HIDDEN} if hidden else said))
 
     def failed(self, **failure: Any) -> None:
         """Journal a failure; where not even that is possible, the failure itself still reaches the operator."""
-        with contextlib.suppress(RecoveryError, OSError):
+        with contextlib.suppress(RecoveryError, JournalError, OSError):
             self.journal.append("step_failed", **failure)
             self.render()
 
@@ -188,7 +194,7 @@ def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> 
             raise BadInput(
                 error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
             ) from error
-        run.journal.append("run_started", **started)
+        run.journal.append("run_started", **started, controller=controller())
         return run, False
     for what in ("playbook", "mode", "target", "check"):
         before, now = first.get(what), started.get(what)
@@ -199,8 +205,24 @@ def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> 
                 observed=f"{what} {now!r}",
                 next_action="call it as it was called first, or choose another recovery_run_id",
             )
-    run.journal.append("run_resumed", **{key: started.get(key) for key in ("initiator", "reason", "versions")})
+    again = {key: started.get(key) for key in ("initiator", "reason", "versions")}
+    run.journal.append("run_resumed", **again, controller=controller())
     return run, True
+
+
+def controller() -> dict[str, Any]:
+    """Say which process drives the run, so that a living run can be told from a dead one.
+
+    A process id is given again; together with the start time, in clock ticks since boot, it is not.
+    """
+    # A step runs in a worker that the controller forked.
+    parent = multiprocessing.parent_process()
+    pid = (parent.pid if parent else None) or os.getpid()
+    started = None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # The name before it may hold blanks and parentheses; field 22 is the twentieth behind it.
+        started = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    return {"pid": pid, "started": started, "host": socket.gethostname()}
 
 
 def _first_start(run: Run) -> dict[str, Any] | None:
@@ -215,16 +237,19 @@ def _first_start(run: Run) -> dict[str, Any] | None:
     return None
 
 
-def _secrets(data: Any, secret: bool = False) -> Iterator[str]:
+def _secrets(data: Any, secret: bool = False, template: Callable[[Any], Any] | None = None) -> Iterator[str]:
     """Find the values under secret names; a template is none yet, and a vaulted one opens as it is read."""
     if isinstance(data, Mapping):
         for key, value in data.items():
-            yield from _secrets(value, secret or is_secret_key(str(key)))
+            hidden = secret or key == CREDENTIALS or is_secret_key(str(key))
+            yield from _secrets(value, hidden and key != "user", template)
     elif isinstance(data, (list, tuple)):
         for value in data:
-            yield from _secrets(value, secret)
+            yield from _secrets(value, secret, template)
     elif secret and data is not None and not isinstance(data, bool):
         with contextlib.suppress(Exception):
             text = str(data)
             if "{{" not in text:
                 yield text
+            elif template:
+                yield from _secrets(template(data), secret)

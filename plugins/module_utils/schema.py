@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import BadInput
+from .journal import is_secret_key
 
 Spec = Mapping[str, Any]
 
@@ -40,11 +41,11 @@ class Validator:
     """Walks data beside its documentation.
 
     `maps` holds the dotted option paths (names of map entries left out) whose suboptions describe each *value* of a
-    mapping with free keys, e.g. `databases` or `databases.members`. Values at `secrets` are never shown.
+    mapping with free keys, e.g. `databases` or `databases.members`. Values of secret options, and all below
+    `credentials`, are never shown: a password may stand where an account was expected.
     """
 
     maps: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset({"password"})
 
     def check(self, options: Spec, data: Mapping[str, Any], where: str = "") -> tuple[dict[str, Any], list[Problem]]:
         """Give the data with defaults filled in and types coerced, and every problem found."""
@@ -73,15 +74,14 @@ class Validator:
 
     def _value(self, option: Spec, value: Any, key: str, path: str, problems: list[Problem]) -> Any:
         kind = option.get("type", "str")
-        secret = key.rpartition(".")[2] in self.secrets
         try:
             value = coerce(kind, value)
         except ValueError:
-            problems.append(Problem(key, "a hidden value" if secret else value, expectation(option)))
+            problems.append(Problem(key, _told(path, value), expectation(option)))
             return value
         choices = option.get("choices")
         if choices and value not in choices:
-            problems.append(Problem(key, value, expectation(option), closest(str(value), choices)))
+            problems.append(Problem(key, _told(path, value), expectation(option), closest(str(value), choices)))
         if kind == "list":
             element = {"type": option.get("elements", "raw"), "suboptions": option.get("suboptions")}
             return [self._value(element, item, f"{key}[{i}]", path, problems) for i, item in enumerate(value)]
@@ -94,10 +94,16 @@ class Validator:
         for name, entry in value.items():
             here = join(key, str(name))
             if not isinstance(entry, Mapping):
-                problems.append(Problem(here, entry, "a mapping with " + ", ".join(suboptions)))
+                problems.append(Problem(here, _told(path, entry), "a mapping with " + ", ".join(suboptions)))
                 continue
             result[str(name)] = self._struct(suboptions, entry, here, path, problems)
         return result
+
+
+def _told(path: str, value: Any) -> Any:
+    """Give the value as a problem may show it."""
+    hidden = any(part == "credentials" or is_secret_key(part) for part in path.split("."))
+    return "a hidden value" if hidden else value
 
 
 def reference(key: str, value: str, valid: Collection[str], what: str) -> Problem | None:

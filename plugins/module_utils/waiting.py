@@ -1,6 +1,10 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one waiter: a predicate, a deadline, an injected clock. Nothing else in the collection sleeps."""
+"""The one waiter: a predicate, a deadline, an injected clock.
+
+Whoever polls for a state does it here. What waits elsewhere listens (to a watch, to a socket) or paces itself (the
+tries of one request, the canary's writes).
+"""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ description:
 options:
   state:
     description:
-      - V(begin) opens the run, or the one that already is called O(run_id), and sets the fact C(recovery_run) by which
-        all later tasks find it.
-      - V(phase) closes the phase that is open and opens the next one.
+      - V(begin) opens the run, or the one that already is called O(run_id). Register its result as C(recovery_run), on
+        C(localhost) if later plays work on other hosts; by that all later tasks find the run.
+      - V(phase) closes the phase that is open and opens the next one. It does nothing if the phase of that name is open, so
+        that several hosts enter a phase together.
       - V(decision) records what a gate observed, what it wanted, and what was decided.
       - V(observation) records facts worth keeping.
       - V(next_action) records what people should do next.
@@ -52,7 +53,8 @@ options:
     type: str
   detected_at:
     description:
-      - For O(state=begin), the RFC 3339 stamp of the alert. The recovery clock starts there.
+      - For O(state=begin), the RFC 3339 stamp of the alert. The recovery clock starts there, unless it lies after the begin.
+        A stamp more than a minute in the future is refused.
       - Without it the clock starts at the first write that clients saw fail before the run, else at the start of the run.
     type: str
   objectives:
@@ -149,6 +151,7 @@ EXAMPLES = r"""
     objectives:
       - {name: rto, target_seconds: 1800}
       - {name: rpo, target_seconds: 3600}
+  register: recovery_run
 
 - name: Begin to promote the standby
   platform.recovery.checkpoint:
@@ -173,15 +176,44 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ansible_facts:
-  description: The fact by which later tasks find the run.
+id:
+  description: The name of the run.
   returned: when O(state=begin)
-  type: dict
-  sample:
-    recovery_run:
-      id: 20261123T103000Z-database-failover-3f9a
-      folder: /srv/recovery/.recovery/runs/20261123T103000Z-database-failover-3f9a
-      resumed: false
+  type: str
+  sample: 20261123T103000Z-database-failover-3f9a
+folder:
+  description: The run's folder, which holds journal and report.
+  returned: when O(state=begin)
+  type: str
+  sample: /srv/recovery/.recovery/runs/20261123T103000Z-database-failover-3f9a
+resumed:
+  description: Whether the run was there before.
+  returned: when O(state=begin)
+  type: bool
+playbook:
+  description: The checklist, as its dashed name.
+  returned: when O(state=begin)
+  type: str
+  sample: database-failover
+mode:
+  description: The mode of the run.
+  returned: when O(state=begin)
+  type: str
+  sample: failover
+target:
+  description: What is recovered, or where to.
+  returned: when O(state=begin)
+  type: str
+  sample: us-east-1
+check:
+  description: Whether the run is in check mode.
+  returned: when O(state=begin)
+  type: bool
+started_at:
+  description: When the run was first started.
+  returned: when O(state=begin)
+  type: str
+  sample: "2026-11-23T10:30:00.000Z"
 clock:
   description: From when the recovery time counts as far as it is known, and how that is known.
   returned: when O(state=begin) or O(state=phase)
@@ -214,8 +246,8 @@ report:
   type: str
   sample: /srv/recovery/.recovery/runs/20261123T103000Z-database-failover-3f9a/report.html
 lines:
-  description: What was recorded, in words.
-  returned: when O(state=decision), O(state=observation) or O(state=next_action)
+  description: What was recorded, in words; for the other states a warning if the report could not be written on the way.
+  returned: when not O(state=end)
   type: list
   elements: str
   sample: ["expected loss: override; observed 4 h 10 min, wanted at most 1 h"]

@@ -87,13 +87,17 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
     def act(self, call: Call) -> dict[str, Any]:
         """Do the work. Returns the task's result; raises RecoveryError."""
 
+    def opened(self, variables: Mapping[str, Any]) -> Run | None:
+        """Give the run that this call belongs to."""
+        return Run.from_vars(variables)
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ansible's entry point."""
         del tmp
         variables: Mapping[str, Any] = task_vars or {}
         result: dict[str, Any] = super().run(None, task_vars)
         begin = time.monotonic()
-        run = Run.from_vars(variables)
+        run = self.opened(variables)
         try:
             options = self._validated()
             if run:
@@ -109,12 +113,15 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             )
             result.setdefault("changed", False)
             result.update(self.act(call))
-            advise(call, result)
+            if not self._task.no_log:
+                advise(call, result)
         except RecoveryError as error:
-            result.update({"failed": True, "changed": False, "msg": str(error), **error.as_result()})
-            result["changed"] = bool(error.fields.get("changed", False))
+            failure = {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
             if run:
-                run.step_failed(self._task.get_name(), self.MODULE, error)
+                run.learn_credentials(variables, self._templar.template)
+                failure = run.journal.redacted(failure)
+                run.step_failed(self._task.get_name(), self.MODULE, error, hidden=bool(self._task.no_log))
+            result.update({**failure, "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result
 

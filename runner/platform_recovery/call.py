@@ -19,6 +19,24 @@ from .errors import WrongCall
 from .processes import MARK
 
 MODES = ("plan", "readiness", "drill", "switchover", "failover")
+# What an operator may set in playbooks of the collection.
+VARIABLES = (
+    "recovery_allow_data_loss",
+    "recovery_canary_folder",
+    "recovery_confirm",
+    "recovery_credentials",
+    "recovery_detected_at",
+    "recovery_fence_statement",
+    "recovery_initiator",
+    "recovery_journal",
+    "recovery_memory_folder",
+    "recovery_mode",
+    "recovery_platform",
+    "recovery_reason",
+    "recovery_run_id",
+    "recovery_target",
+)
+ROLE_INPUTS = "recovery_run_"
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
@@ -72,10 +90,11 @@ class Call:
         timeout = wish.get("timeout")
         if timeout is not None and timeout <= 0:
             raise WrongCall("The time-out must be more than 0 seconds")
-        name, _source = resolve(playbook, cwd)
-        run_id = wish.pop("run_id", None) or ""
-        run_id = folders.check_id(run_id) if run_id else folders.new_id(name)
+        name, source = resolve(playbook, cwd)
+        run_id = folders.run_id(wish.pop("run_id", None), name)
         variables = dict(wish.pop("variables", None) or {})
+        if source != str(cwd / playbook):  # a playbook of the caller's own has variables of its own
+            _refuse_misspelt(variables)
         return cls(
             playbook=playbook,
             inventory=tuple(paths),
@@ -139,12 +158,21 @@ class Call:
             "inventory": list(self.inventory),
             "extravars": self.extra_variables(),
             "envvars": environment(private, mark),
-            # Never wait for a person: nobody is there to answer.
+            # A second is how long ansible-runner listens before it asks its cancel_callback.
             "settings": {"pexpect_timeout": 1, "suppress_output_file": True},
             "cmdline": " ".join(options) or None,
             "quiet": True,
             "fact_cache_type": "none",
         }
+
+
+def _refuse_misspelt(variables: Mapping[str, Any]) -> None:
+    """Refuse what is nearly the name of a variable: Ansible would ignore it without a word."""
+    for name in variables:
+        if name in VARIABLES or not name.startswith("recovery_") or name.startswith(ROLE_INPUTS):
+            continue
+        if match := folders.nearest(name, list(VARIABLES), cutoff=0.85):
+            raise WrongCall(f"There is no variable {name!r}; did you mean {match!r}?")
 
 
 def resolve(playbook: str, cwd: Path) -> tuple[str, str]:

@@ -5,22 +5,33 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
+import io
 import json
 import os
+import queue
 import shutil
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
-from .errors import WrongCall
+from .errors import Busy, WrongCall
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from .folders import Hold
     from .result import Result
+    from .session import Run
+    from .views import View
 
 EXITS = """exit codes:
   0 done, every objective met          3 recovered, but an objective was missed
@@ -39,21 +50,31 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code."""
+    """Run the command. Returns the exit code.
+
+    Whatever breaks is exit code 2: Python's own 1 would promise that nothing was touched.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ✔ is no reason to fail
     try:
         options = parser().parse_args(arguments)
         code: int = options.command(options)
+        sys.stdout.flush()
     except WrongCall as error:
-        print(f"recovery: {error.message}", file=sys.stderr)
-        if error.next_action:
-            print(f"Next: {error.next_action}", file=sys.stderr)
-        if "--json" in arguments:
-            _print_refusal(error)
-        return error.exit_code
+        return _refuse(arguments, error.exit_code, error.failure())
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: no trace at exit either
+        _silence()
         return 2
+    except KeyboardInterrupt:  # not while a run goes on: see _Signals
+        return _refuse(arguments, 5, {"kind": "cancelled", "msg": "Interrupted", "next_action": None})
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        known = isinstance(error, OSError) or hasattr(error, "next_action")
+        where = "" if known else f" ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})"
+        failure = {"kind": "failed", "msg": f"{error}{where}", "next_action": getattr(error, "next_action", None)}
+        return _refuse(arguments, 2, failure)
     return code
 
 
@@ -155,9 +176,12 @@ def _add_journal(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    variables, files = _variables(options.extra_vars)
     return _play(
         options,
         options.playbook,
+        variables,
+        files,
         inventory=options.inventory,
         mode=options.mode,
         target=options.target,
@@ -175,23 +199,20 @@ def _resume(options: argparse.Namespace) -> int:
     from ._collection import module
 
     folder = folders.find(folders.sink(options.journal), options.run)
-    before = folders.read_call(folder)
-    started: Mapping[str, Any] = next(
-        (r["data"] for r in folders.Tail(folder / folders.JOURNAL).read() if r["event"] == "run_started"), {}
-    )
-    known = {**{name: started.get(name) for name in ("playbook", "mode", "target", "reason", "check")}, **before}
+    folders.refuse_second(folder, folder.name)
+    known = _known(folder)
     inventory = options.inventory or known.get("inventory")
     if not known.get("playbook") or not inventory:
         raise WrongCall(
             f"Run {folder.name} was not started by recovery run, so its inventory is not known",
             next_action=f"recovery resume {folder.name} --inventory PATH --confirm TARGET",
         )
-    given, _files = _variables(options.extra_vars)
+    given, files = _variables(options.extra_vars)
     missing = [name for name in known.get("variable_names") or () if name not in given]
-    if missing:
+    if missing and not files:  # what a file holds is Ansible's to read: it may be vaulted
         raise WrongCall(
             f"Run {folder.name} was given {', '.join(missing)}, whose values are not kept",
-            next_action="give them again with -e",
+            next_action="give them again with -e VAR=VALUE, or in a file with -e @FILE",
         )
     for override in known.get("overrides") or ():
         if not getattr(options, override):
@@ -201,63 +222,126 @@ def _resume(options: argparse.Namespace) -> int:
     return _play(
         options,
         known["playbook"],
+        given,
+        [*(known.get("variable_files") or ()), *files],
         inventory=inventory,
         mode=known["mode"],
         target=known["target"],
         confirm=options.confirm or known.get("confirm"),
         reason=options.reason or known.get("reason"),
+        detected_at=known.get("detected_at"),
         run_id=folder.name,
-        journal=f"file:{folder.absolute().parent}",
+        journal=f"file:{quote(str(folder.absolute().parent))}",
         check=bool(known.get("check")),
-        more_files=known.get("variable_files") or (),
         cwd=known.get("cwd"),
     )
 
 
-def _play(options: argparse.Namespace, playbook: str, *, more_files: Sequence[str] = (), **wish: Any) -> int:
-    """Start, show, and judge; a signal cancels."""
+def _known(folder: Path) -> dict[str, Any]:
+    """Give how a run was called, by the word that was left in its folder, and else by its journal."""
+    from . import folders
+
+    starts = folders.attempts(folder)
+    started = starts[0]["data"] if starts else {}
+    names = ("playbook", "mode", "target", "reason", "check", "detected_at")
+    left = {name: value for name, value in folders.read_call(folder).items() if value is not None}
+    return {**{name: started.get(name) for name in names}, **left}
+
+
+def _play(
+    options: argparse.Namespace, playbook: str, variables: Mapping[str, Any], files: Sequence[str], **wish: Any
+) -> int:
+    """Start, show, and judge. A signal cancels; lost output does not.
+
+    Who closes the terminal or the pipe has not said that the run shall end, and a failover half done is worse than one
+    that nobody watches. So it goes on to its end, can be followed and cancelled from elsewhere, and the exit code is
+    the run's. Any other failure of this process ends the run, because nobody would own it then.
+    """
     from . import session, views
 
-    variables, files = _variables(options.extra_vars)
     view = views.choose(json=options.json, verbose=options.verbose, color=_color())
-    run = session.start(
-        playbook,
-        variables=variables,
-        variable_files=[*more_files, *files],
-        allow_data_loss=options.allow_data_loss,
-        fence_statement=options.fence_statement,
-        timeout=options.timeout,
-        on_output=view.output,
-        **wish,
-    )
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    with view:
+    with _Signals() as signals:
+        run = session.start(
+            playbook,
+            variables=variables,
+            variable_files=files,
+            allow_data_loss=options.allow_data_loss,
+            fence_statement=options.fence_statement,
+            timeout=options.timeout,
+            on_output=view.output,
+            **wish,
+        )
         try:
-            for event in run.events():
-                view.show(event)
-        except _Interrupted as interrupted:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # ending it takes three seconds at most
-            cancelled = run.cancel(f"interrupted by {interrupted}")
-            for event in run.events():
-                view.show(event)
-            for name in cancelled.remaining:
-                print(f"Could not be ended: process {name}", file=sys.stderr)
-    result = run.wait()
-    if options.json:
-        _print_json(result.report)
-    else:
-        _print_result(result)
+            with view:
+                signals.watch(run, view)
+                _show(run, view)
+            result = run.wait()
+        except BaseException:
+            run.cancel("recovery itself failed")
+            raise
+    try:
+        if options.json:
+            _print_json(result.report)
+        else:
+            _print_result(result)
+        for name in run.cancelled.remaining if run.cancelled else ():
+            print(f"Could not be ended: process {name}", file=sys.stderr)
+        sys.stdout.flush()
+    except (OSError, KeyboardInterrupt):
+        _silence()
     return result.exit_code
 
 
-class _Interrupted(Exception):
-    """A signal asked for the end."""
+def _show(run: Run, view: View) -> None:
+    """Show a run to its end."""
+    from ._collection import module
+    from .events import RunResumed
+
+    for event in run.events():
+        try:
+            if isinstance(event, RunResumed) and run.folder:
+                view.recall(module("report").load(run.folder))
+            view.show(event)
+        except Exception as error:  # what cannot be shown is being done all the same
+            view.say(f"{event.event} cannot be shown: {error!r}")
 
 
-def _interrupt(number: int, _frame: object) -> NoReturn:
-    raise _Interrupted(signal.Signals(number).name)
+class _Signals:
+    """Hears Ctrl-C and SIGTERM from before a run is started until it is over: the first cancels, another one kills.
+
+    Nothing is raised, since that could be between a run that was started and the variable that holds it. A hang-up
+    only means that nobody looks any more.
+    """
+
+    def __init__(self) -> None:
+        self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be filled in a signal handler
+        self._before: dict[int, Any] = {}
+        self._run: Run | None = None
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._hear)
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def watch(self, run: Run, view: View) -> None:
+        """Cancel this run when a signal comes, or has come."""
+        self._run = run
+        threading.Thread(target=self._cancel, args=(run, view), daemon=True).start()
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        if self._run and self._run.cancelled:
+            self._run.hurry()
+        self._heard.put(number)
+
+    def _cancel(self, run: Run, view: View) -> None:
+        name = signal.Signals(self._heard.get()).name
+        view.say(f"Ending the run ({name}); once more kills what is left at once")
+        run.cancel(f"interrupted by {name}")
 
 
 def _readiness(_options: argparse.Namespace) -> int:
@@ -273,9 +357,9 @@ def _status(options: argparse.Namespace) -> int:
 
     folder = folders.find(folders.sink(options.journal), options.run)
     report = module("report").load(folder)
-    owner = folders.working(folder)
+    worker = folders.worker(folder)
     phase = report["phases"][-1] if report["phases"] else None
-    state = "running" if owner and report["state"] != "finished" else report["state"]
+    state = "running" if worker and report["state"] != "finished" else report["state"]
     status = {
         "run_id": report["run_id"],
         "state": state,
@@ -287,7 +371,7 @@ def _status(options: argparse.Namespace) -> int:
         "started_at": report["started_at"],
         "seconds": report["seconds"],
         "phase": phase,
-        "pid": owner.runner.pid if owner else None,
+        "pid": worker.pid if worker else None,
         "folder": str(folder),
     }
     if options.json:
@@ -314,9 +398,12 @@ def _cancel(options: argparse.Namespace) -> int:
     folder = folders.find(folders.sink(options.journal), options.run)
     owner = folders.working(folder)
     if owner is None:
+        worker = folders.worker(folder)
         raise WrongCall(
             f"Run {folder.name} is not going on in a process that recovery started on this machine",
-            next_action="interrupt a plain ansible-playbook with Ctrl-C where it runs",
+            next_action=f"interrupt its ansible-playbook with Ctrl-C where it runs, or with kill -INT {worker.pid}"
+            if worker
+            else "interrupt a plain ansible-playbook with Ctrl-C where it runs",
         )
     reason = f"cancelled by {getpass.getuser()}@{socket.gethostname()}"
     reason += f": {options.reason}" if options.reason else ""
@@ -328,13 +415,13 @@ def _cancel(options: argparse.Namespace) -> int:
         time.sleep(0.05)
     remaining = [f"{left.pid} {left.command}" for left in end(owner.mark, owner.playbook)]
     folders.stop_canary(folder)
-    report = module("report").load(folder)
-    if report["state"] != "finished":
-        journal = module("journal").Journal(folder, report["run_id"])
-        journal.append("run_ended", outcome="cancelled", why=reason, remaining=remaining)
-        report = module("report").render(folder)
-    for name in (folders.OWNER, folders.CANCEL):
-        (folder / name).unlink(missing_ok=True)
+    with _held(folder, owner.runner.pid, deadline):  # so that only one of the two journals the end
+        report = module("report").load(folder)
+        if report["state"] != "finished":
+            journal = module("journal").Journal(folder, report["run_id"])
+            journal.append("run_ended", outcome="cancelled", why=reason, remaining=remaining)
+            report = module("report").render(folder)
+        folders.leave(folder)
     if options.json:
         _print_json({"run_id": report["run_id"], "outcome": report["outcome"], "remaining": remaining})
     elif not remaining:
@@ -342,6 +429,28 @@ def _cancel(options: argparse.Namespace) -> int:
     for name in remaining:
         print(f"Could not be ended: process {name}", file=sys.stderr)
     return 2 if remaining or of_run(owner.mark) else 0
+
+
+@contextlib.contextmanager
+def _held(folder: Path, owner: int, deadline: float) -> Iterator[Hold]:
+    """Hold a run folder, as soon as who runs it lets go. Raises Busy."""
+    from .folders import Hold
+
+    while True:
+        try:
+            hold = Hold(folder)
+            break
+        except Busy:
+            if time.monotonic() > deadline:
+                raise Busy(
+                    f"The playbook of run {folder.name} was ended, but process {owner} does not let go of the run",
+                    next_action=f"end process {owner}; recovery resume {folder.name} goes on where the run was",
+                ) from None
+            time.sleep(0.05)
+    try:
+        yield hold
+    finally:
+        hold.release()
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -389,22 +498,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     from . import folders
-    from ._collection import module
 
     root = folders.sink(options.journal)
     known = folders.runs(root)
-    rows = []
-    for folder in known if options.all else known[:LISTED]:
-        report = module("report").load(folder)
-        running = report["state"] != "finished" and folders.working(folder) is not None
-        rows.append(
-            {
-                "run_id": report["run_id"],
-                "state": "running" if running else report["state"],
-                "outcome": None if running else report["outcome"],
-                **{name: report[name] for name in ("playbook", "mode", "target", "started_at", "seconds")},
-            }
-        )
+    rows = [_row(folder) for folder in (known if options.all else known[:LISTED])]
     if options.json:
         _print_json(rows)
         return 0
@@ -414,6 +511,26 @@ def _list(options: argparse.Namespace) -> int:
         how = row["outcome"] or row["state"]
         print(f"{row['run_id']:<48} {how:<10} {row['mode'] or '-':<10} {row['target'] or '-'}")
     return 0
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    """Sum up a run. One that cannot be read, as a later version's, must not hide the others."""
+    from . import folders
+    from ._collection import module
+
+    told = ("playbook", "mode", "target", "started_at", "seconds")
+    try:
+        report = module("report").load(folder)
+    except Exception as error:
+        print(f"recovery: {folder.name} cannot be read: {error}", file=sys.stderr)
+        return {"run_id": folder.name, "state": "unreadable", "outcome": None, **dict.fromkeys(told)}
+    running = report["state"] != "finished" and folders.worker(folder) is not None
+    return {
+        "run_id": report["run_id"],
+        "state": "running" if running else report["state"],
+        "outcome": None if running else report["outcome"],
+        **{name: report[name] for name in told},
+    }
 
 
 def _variables(texts: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -456,15 +573,32 @@ def _text(report: Mapping[str, Any], folder: Path) -> str:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, ensure_ascii=False))
+    other = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(document, indent=1, ensure_ascii=other))
 
 
-def _print_refusal(error: WrongCall) -> None:
+def _refuse(arguments: Sequence[str], code: int, failure: Mapping[str, Any]) -> int:
+    """Say why there is nothing else to say."""
     from .result import unopened
 
-    _print_json(
-        unopened(run_id="", playbook="", mode=None, target=None, exit_code=error.exit_code, failure=error.failure())
-    )
+    try:
+        print(f"recovery: {failure['msg']}", file=sys.stderr)
+        if failure["next_action"]:
+            print(f"Next: {failure['next_action']}", file=sys.stderr)
+        if "--json" in arguments:
+            _print_json(unopened(run_id="", playbook="", mode=None, target=None, exit_code=code, failure=failure))
+        sys.stdout.flush()
+    except OSError:
+        _silence()
+    return code
+
+
+def _silence() -> None:
+    """Nobody reads any more: leave no trace at exit either."""
+    from .views import silence
+
+    for stream in (sys.stdout, sys.stderr):
+        silence(stream)
 
 
 def _color() -> bool:

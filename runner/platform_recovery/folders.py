@@ -5,51 +5,47 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import re
-import secrets
-import time
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ._collection import module
-from .errors import WrongCall
+from .errors import Busy, WrongCall
 from .processes import Process
 
 JOURNAL = "journal.jsonl"
 OWNER = "runner.json"
 CALL = "call.json"
 CANCEL = "cancel"
-_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+FIELDS = {"seq", "time", "run_id", "event", "hash", "data"}
+ATTEMPTS = ("run_started", "run_resumed")
 
 
 def sink(url: str | None, cwd: Path | None = None) -> Path:
-    """Give the folder that `recovery_journal` names."""
-    run = module("run")
-    errors = module("errors")
-    try:
-        folder: Path = run.sink_folder(url, cwd)
-    except errors.BadInput as error:
-        raise WrongCall(error.what, next_action=error.next_action) from None
+    """Give the folder that `recovery_journal` names. Raises WrongCall."""
+    with _wrong_call():
+        folder: Path = module("run").sink_folder(url, cwd)
     return folder
 
 
-def new_id(playbook: str) -> str:
-    """Make up a run id that sorts by time."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{playbook}-{secrets.token_hex(2)}"[:100]
+def run_id(wish: str | None, playbook: str) -> str:
+    """Give the wanted name of a run if it can be one, else make one up. Raises WrongCall."""
+    with _wrong_call():
+        name: str = module("run").run_id(wish, playbook)
+    return name
 
 
-def check_id(run_id: str) -> str:
-    """Give the id back if it can name a run."""
-    if not _RUN_ID.fullmatch(run_id) or run_id in (".", ".."):
-        raise WrongCall(
-            f"The run id {run_id!r} cannot name a run",
-            next_action="use 1 to 100 letters, digits, dots, underscores and dashes",
-        )
-    return run_id
+@contextlib.contextmanager
+def _wrong_call() -> Iterator[None]:
+    try:
+        yield
+    except module("errors").BadInput as error:
+        raise WrongCall(error.what, next_action=error.next_action) from None
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,78 @@ class Owner:
         return self.runner.alive or bool(self.playbook and self.playbook.alive)
 
 
+def attempts(folder: Path) -> list[dict[str, Any]]:
+    """Give the records that begin the attempts of a run."""
+    return [record for record in Tail(folder / JOURNAL).read() if record["event"] in ATTEMPTS]
+
+
 def working(folder: Path) -> Owner | None:
-    """Give who works on this run now."""
+    """Give who runs this run for somebody now."""
     owner = Owner.read(folder)
     return owner if owner and owner.alive else None
+
+
+def worker(folder: Path) -> Process | None:
+    """Give the process that works on this run now: who runs it for somebody, else its ansible-playbook.
+
+    One on another host cannot be seen from here.
+    """
+    owner = working(folder)
+    if owner:
+        return owner.runner if owner.runner.alive else owner.playbook
+    starts = attempts(folder)
+    controller = starts[-1]["data"].get("controller") if starts else None
+    if not controller or not controller["started"] or controller["host"] != socket.gethostname():
+        return None
+    process = Process(int(controller["pid"]), int(controller["started"]))
+    return process if process.alive else None
+
+
+def refuse_second(folder: Path, run_id: str) -> None:
+    """Raise Busy if somebody works on the run: two controllers would undo each other's steps."""
+    if process := worker(folder):
+        end = f"recovery cancel {run_id}" if working(folder) else "Ctrl-C where it runs"
+        raise Busy(
+            f"Run {run_id} is going on already, in process {process.pid} on {socket.gethostname()}",
+            next_action=f"follow it with recovery status {run_id}, or end it with {end}",
+        )
+
+
+class Hold:
+    """The run folder, held by one process at a time: from before the playbook starts until its end is journalled.
+
+    The kernel lets go of it when the process dies. A folder that cannot be made or held (the inventory may name
+    another one) is not held: whether a journal can be written there is for the playbook to say.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made = not folder.exists()
+        self._descriptor: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._made = False
+            self.release()
+            raise Busy(
+                f"Run {folder.name} is being started or ended by another process",
+                next_action=f"see how it stands with recovery status {folder.name}",
+            ) from None
+        except OSError:  # not to be written, or a file system without such locks
+            return
+
+    def release(self) -> None:
+        """Let go; a folder that was made for this and in which no run was opened goes too."""
+        if self._made:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a process forked meanwhile must not keep it
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def write(path: Path, text: str) -> None:
@@ -94,6 +158,13 @@ def write(path: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(path)
+
+
+def leave(folder: Path) -> None:
+    """Take back the word that was left in the run folder."""
+    for name in (OWNER, CANCEL):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
 
 
 def stop_canary(folder: Path) -> None:
@@ -120,7 +191,14 @@ def read_call(folder: Path) -> Mapping[str, Any]:
 def runs(root: Path) -> list[Path]:
     """List the run folders, the newest first."""
     folders = [path.parent for path in root.glob(f"*/{JOURNAL}")] if root.is_dir() else []
-    return sorted(folders, key=lambda folder: (folder / JOURNAL).stat().st_mtime, reverse=True)
+    return sorted(folders, key=_changed_at, reverse=True)
+
+
+def _changed_at(folder: Path) -> float:
+    try:
+        return (folder / JOURNAL).stat().st_mtime
+    except OSError:  # removed since it was listed
+        return 0.0
 
 
 def find(root: Path, name: str | None) -> Path:
@@ -145,11 +223,14 @@ def find(root: Path, name: str | None) -> Path:
     raise WrongCall(f"There is no run {name!r} in {root}{hint}", next_action="recovery list shows what there is")
 
 
-def nearest(name: str, valid: list[str]) -> str | None:
-    """Give the valid name nearest to what was typed."""
+def nearest(name: str, valid: list[str], cutoff: float = 0.5) -> str | None:
+    """Give the valid name nearest to what was typed.
+
+    The collection has the same in schema.py, which is none of this package's business (docs/architecture.md).
+    """
     import difflib  # only a typo pays for it
 
-    matches = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name, valid, n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
@@ -175,9 +256,17 @@ class Tail:
                     if not line.endswith(b"\n"):
                         return
                     self._offset += len(line)
-                    with contextlib.suppress(ValueError):
-                        record = json.loads(line)
-                        if isinstance(record, dict) and "hash" in record and record["seq"] >= self._from_seq:
-                            yield record
-        except FileNotFoundError:
+                    record = _record(line)
+                    if record and record["seq"] >= self._from_seq:
+                        yield record
+        except OSError:  # not there yet, or not to be read at the moment: it is tried again
             return
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:  # torn by a crash
+        return None
+    whole = isinstance(record, dict) and record.keys() >= FIELDS and isinstance(record["data"], dict)
+    return record if whole and isinstance(record["seq"], int) else None

@@ -14,12 +14,14 @@ import pwd
 import shutil
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 MARK = "PLATFORM_RECOVERY_PROCESS"
+# What has not gone so long after SIGKILL hangs in the kernel, in a dead disk or mount as a rule.
+KILL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, order=True)
@@ -72,6 +74,13 @@ def identify(pid: int) -> Process | None:
     return Process(pid, stat.started) if stat else None
 
 
+def identify_self() -> Process:
+    """Give this process."""
+    found = identify(os.getpid())
+    assert found is not None
+    return found
+
+
 def of_run(mark: str, roots: Iterable[Process] = ()) -> set[Process]:
     """Find what belongs to a run: everything that carries its mark, and everything below that or below the roots."""
     stats = {
@@ -92,6 +101,12 @@ def of_run(mark: str, roots: Iterable[Process] = ()) -> set[Process]:
     return {Process(pid, stats[pid].started) for pid in found if stats[pid].state not in ("Z", "X")}
 
 
+def playbook_of(mark: str) -> Process | None:
+    """Find the playbook of a run that this process runs: its own child among the run's processes."""
+    own = os.getpid()
+    return next((found for found in sorted(of_run(mark)) if (stat := _stat(found.pid)) and stat.parent == own), None)
+
+
 def _carries(pid: int, mark: str) -> bool:
     try:
         return f"{MARK}={mark}".encode() in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
@@ -99,29 +114,39 @@ def _carries(pid: int, mark: str) -> bool:
         return False
 
 
-def end(mark: str, main: Process | None, *, grace: float = 0.6, patience: float = 2.0) -> list[Process]:
+def end(
+    mark: str,
+    main: Process | None,
+    *,
+    grace: float = 0.6,
+    patience: float = 2.0,
+    hurry: Callable[[], bool] = lambda: False,
+) -> list[Process]:
     """End a run: ask the playbook as Ctrl-C would, then everything, then by force. Gives what is still alive.
 
-    The playbook gets its moment because it writes into the journal how far it came. What killed modules leave in
-    Ansible's temporary folder may hold their arguments, and goes too.
+    The playbook gets its moment because it writes into the journal how far it came; `hurry` takes it away. What killed
+    modules leave in Ansible's temporary folder may hold their arguments, and goes too.
     """
     begin = time.monotonic()
+    kill_at = begin + patience
     known = of_run(mark, [main] if main else [])
     if main:
         main.send(signal.SIGINT)
-        while main.alive and time.monotonic() - begin < grace:
+        while main.alive and time.monotonic() - begin < grace and not hurry():
             known |= of_run(mark, [main])
             time.sleep(0.02)
     asked: set[Process] = set()
     while True:
         known |= of_run(mark, known)
         alive = {process for process in known if process.alive}
-        spent = time.monotonic() - begin
-        if not alive or spent > patience + 1.0:
+        now = time.monotonic()
+        if hurry():
+            kill_at = min(kill_at, now)
+        if not alive or now > kill_at + KILL_SECONDS:
             _sweep({process.pid for process in known})
             return sorted(alive)
         for process in alive:
-            if spent > patience:
+            if now >= kill_at:
                 process.send(signal.SIGKILL)
             elif process not in asked:
                 asked.add(process)

@@ -19,19 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from . import folders
-from ._collection import module
+from ._collection import NAME, module
 from .call import Call
-from .errors import Busy
 from .events import Event, RunEnded, RunResumed, RunStarted, from_record
-from .processes import Process, end, identify, of_run
+from .processes import Process, end, identify, identify_self, playbook_of
 from .result import Result, unopened
 
 POLL_SECONDS = 0.02
 KEPT_LINES = 60
 SETTLE_SECONDS = 5.0
 NOTE_SECONDS = 0.5
+# How long a cancel waits for a playbook that is only about to be started.
+START_SECONDS = 10.0
+# What it answers to state begin says which run was opened, and where.
+CHECKPOINT = f"{NAME}.checkpoint"
 PRIVATE_PREFIX = "platform-recovery-"
-# What ansible-playbook says with these is that it never began: options, or a file that cannot be parsed.
+# What ansible-playbook says with these is that it never began: options, or a file that cannot be parsed. 4 may also be
+# an unreachable host, so that no task may have been heard of.
 NEVER_BEGAN = (4, 5)
 NO_INVENTORY = ("inventory", "Unable to parse")
 
@@ -51,6 +55,8 @@ class Run:
         self.call = call
         self.id = call.run_id
         self.folder: Path | None = None
+        self._hold = folders.Hold(call.guessed_folder)
+        self._tail: folders.Tail | None = None
         self._on_output = on_output
         self._mark = secrets.token_hex(8)
         self._private = _private_folder()
@@ -60,7 +66,12 @@ class Run:
         self._playbook: Process | None = None
         self._cancelled: Cancelled | None = None
         self._cancelling = threading.Lock()
+        self._hurry = False
+        self._last_resort = False
+        self._abandoned = False
+        self._worked = False
         self._code: int | None = None
+        self._broken: Exception | None = None
         self._opened = False
         self._ended = False
         self._result: Result | None = None
@@ -74,27 +85,40 @@ class Run:
         """Yield the run's events as they happen, until it is over. For one reader."""
         while (event := self._events.get()) is not None:
             yield event
+        self._events.put(None)  # for whoever asks again
 
     def cancel(self, reason: str = "cancelled by the caller") -> Cancelled:
-        """End the playbook and everything it started. Returns when that is certain, after three seconds at most."""
+        """End the playbook and everything it started. Returns when that is certain, or names what cannot be ended.
+
+        That takes three seconds at most; while the playbook is only about to be started, until it can be no more.
+        """
         with self._cancelling:
-            if self._cancelled is None and not self._done.is_set():
+            if self._cancelled is None and self._playing.is_alive():
                 self._cancelled = Cancelled(reason)
                 self._note(reason)
-                main = self._playbook or self._main()
-                remaining = end(self._mark, main)
+                remaining = self._end()
                 names = tuple(f"{process.pid} {process.command}" for process in remaining)
                 self._cancelled = Cancelled(reason, names)
                 if self.folder:
                     folders.stop_canary(self.folder)
             return self._cancelled or Cancelled("the run was over already")
 
+    def hurry(self) -> None:
+        """Take its patience from a cancel that goes on: what is left is killed. Safe in a signal handler."""
+        self._hurry = True
+
     def wait(self, timeout: float | None = None) -> Result:
         """Wait for the end. Raises TimeoutError if it does not come in time; the run goes on then."""
         if not self._done.wait(timeout):
             raise TimeoutError(f"run {self.id} still goes on")
-        assert self._result is not None
+        if self._result is None:
+            raise RuntimeError(f"Run {self.id} was ended, for it could not be followed: {self._broken}")
         return self._result
+
+    @property
+    def cancelled(self) -> Cancelled | None:
+        """Whether a cancel was asked for, and what it left."""
+        return self._cancelled
 
     @property
     def running(self) -> bool:
@@ -118,13 +142,17 @@ class Run:
         writer.start()
         writer.join(NOTE_SECONDS)
 
-    def _main(self) -> Process | None:
-        """Find the playbook's process among those of the run: the one whose parent is this process."""
-        for process in sorted(of_run(self._mark), key=lambda process: process.started):
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                if int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                    return process
-        return None
+    def _end(self) -> list[Process]:
+        """End what runs, again and again until nothing can be started any more; gives what could not be ended."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            remaining = end(self._mark, self._playbook or playbook_of(self._mark), hurry=lambda: self._hurry)
+            self._last_resort = True
+            self._playing.join(POLL_SECONDS)
+            if remaining or not self._playing.is_alive() or time.monotonic() > deadline:
+                # A process that cannot be killed must not hold up everybody who waits.
+                self._abandoned = self._playing.is_alive()
+                return remaining
 
     def _play(self) -> None:
         """Run ansible-runner; the journal tells how it went, this only when it is over."""
@@ -134,13 +162,18 @@ class Run:
             runner = ansible_runner.interface.init_runner(
                 **self.call.runner_arguments(self._private, self._mark),
                 event_handler=self._hear,
-                cancel_callback=lambda: False,  # its own cancel leaves work behind; see processes.py
+                # Its own cancel leaves work behind (see processes.py), so it only comes after ours.
+                cancel_callback=lambda: self._last_resort,
             )
-            runner.run()
+            if self._cancelled is None:  # a cancel from here on finds the process, or looks for it again
+                runner.run()
             self._code = runner.rc
         except Exception as error:
+            self._broken = error
             self._lines.append(f"ansible-runner failed: {error}")
         finally:
+            if self._broken or self._cancelled:
+                end(self._mark, self._playbook or playbook_of(self._mark), hurry=lambda: self._hurry)
             self._code = 250 if self._code is None else self._code
 
     def _hear(self, event: Mapping[str, Any]) -> bool:
@@ -150,26 +183,51 @@ class Run:
         text = str(event.get("stdout") or "")
         if text:
             self._lines.extend(text.splitlines())
-            if self._on_output:
-                self._on_output(text)
-        found = (event.get("event_data") or {}).get("res")
+            self._tell(text)
+        self._worked = self._worked or str(event.get("event")).startswith("runner_on_")
+        data = event.get("event_data") or {}
+        found = data.get("res")
         if isinstance(found, Mapping):
-            if event.get("event") == "runner_on_failed" and not (event.get("event_data") or {}).get("ignore_errors"):
+            if event.get("event") == "runner_on_failed" and not data.get("ignore_errors"):
                 self._failure = found
-            opened = (found.get("ansible_facts") or {}).get("recovery_run")
-            if isinstance(opened, Mapping) and opened.get("folder"):
-                self.folder = self.call.cwd / str(opened["folder"])
+            if data.get("task_action") == CHECKPOINT and found.get("id") and found.get("folder"):
+                self.folder = self.call.cwd / str(found["folder"])
         return False
 
+    def _tell(self, text: str) -> None:
+        """Pass on what is written; a listener that breaks hears no more, and the run goes on without it."""
+        try:
+            if self._on_output:
+                self._on_output(text)
+        except Exception as error:
+            self._on_output = None
+            self._lines.append(f"The listener of the output failed: {error!r}")
+
     def _follow(self) -> None:
-        """Turn records into events, and watch for cancels and the time-out; then judge."""
+        """Follow the run and judge it; whatever happens here, those who wait are told that it is over."""
+        try:
+            self._watch()
+            self._result = self._conclude()
+        except Exception as error:
+            # What nobody can follow, stop or time any more is not left to itself.
+            self._broken = error
+            self.cancel(f"it could not be followed any more: {error!r}")
+        finally:
+            if self.folder and self._tail:
+                folders.leave(self.folder)
+            self._hold.release()
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._done.set()
+            self._events.put(None)
+
+    def _watch(self) -> None:
+        """Turn records into events, and watch for cancels and the time-out, until it is over."""
         begin = time.monotonic()
-        tail: folders.Tail | None = None
         while True:
-            over = not self._playing.is_alive()
-            if tail is None and self.folder is not None:
-                tail = self._open(self.folder)
-            self._drain(tail)
+            over = self._abandoned or not self._playing.is_alive()
+            if self._tail is None and self.folder is not None:
+                self._tail = self._open(self.folder)
+            self._drain()
             if over:
                 break
             if self.folder is not None and (self.folder / folders.CANCEL).exists():
@@ -177,34 +235,33 @@ class Run:
             elif self.call.timeout is not None and time.monotonic() - begin > self.call.timeout:
                 self.cancel(f"timed out after {self.call.timeout:g} s")
             self._playing.join(POLL_SECONDS)
+
+    def _conclude(self) -> Result:
+        """Judge, and tell what that adds to the journal."""
         try:
             with self._cancelling:
-                self._result = self._judge()
+                return self._judge()
         except Exception as error:
-            self._result = Result.from_report(self._report(2, f"The run's report could not be made: {error}"))
+            return Result.from_report(self._report(2, f"The run's report could not be made: {error}"))
         finally:
-            if self.folder:
-                for name in (folders.OWNER, folders.CANCEL):
-                    (self.folder / name).unlink(missing_ok=True)
-            self._drain(tail)
-            shutil.rmtree(self._private, ignore_errors=True)
-            self._done.set()
-            self._events.put(None)
+            self._drain()
 
     def _open(self, folder: Path) -> folders.Tail:
         """Begin to follow the journal where this attempt begins."""
-        records = list(folders.Tail(folder / folders.JOURNAL).read())
-        starts = [i for i, record in enumerate(records) if record["event"] in ("run_started", "run_resumed")]
-        tail = folders.Tail(folder / folders.JOURNAL, from_seq=records[starts[-1]]["seq"] if starts else 0)
-        owner = folders.Owner(self_process(), self._playbook, self._mark)
+        if folder.resolve() != self._hold.folder.resolve():  # the inventory names the sink
+            self._hold.release()
+            self._hold = folders.Hold(folder)
+        starts = folders.attempts(folder)
+        tail = folders.Tail(folder / folders.JOURNAL, from_seq=starts[-1]["seq"] if starts else 0)
+        owner = folders.Owner(identify_self(), self._playbook, self._mark)
         with contextlib.suppress(OSError):  # a cancel from elsewhere is a convenience, the run is not
             (folder / folders.CANCEL).unlink(missing_ok=True)
             owner.write(folder)
             folders.write(folder / folders.CALL, folders.to_json(self.call.remembered()))
         return tail
 
-    def _drain(self, tail: folders.Tail | None) -> None:
-        for record in tail.read() if tail else ():
+    def _drain(self) -> None:
+        for record in self._tail.read() if self._tail else ():
             event = from_record(record)
             self._opened = self._opened or isinstance(event, (RunStarted, RunResumed))
             self._ended = self._ended or isinstance(event, RunEnded)
@@ -219,7 +276,10 @@ class Run:
             journal = module("journal").Journal(self.folder, self.id)
             journal.append("run_ended", outcome="cancelled", why=cancelled.reason, remaining=list(cancelled.remaining))
         report = dict(module("report").render(self.folder))
-        if not cancelled and self._code and report["exit_code"] in (0, 3):
+        if not cancelled and self._broken:
+            # Ended by this package then, however the playbook took it.
+            report.update(self._report(2, f"ansible-runner failed: {self._broken}", keep=report))
+        elif not cancelled and self._code and report["exit_code"] in (0, 3):
             # The playbook failed after the journal had closed: no green light then.
             report.update(self._report(2, "The playbook failed after its run had ended", keep=report))
         return Result.from_report(report, self.folder)
@@ -233,6 +293,7 @@ class Run:
             return self._report(code, str(failure.get("msg")), failure.get("next_action"))
         last = "\n".join(line for line in list(self._lines)[-12:] if line.strip())
         wrong = self._code in NEVER_BEGAN or (self._code == 1 and any(word in last for word in NO_INVENTORY))
+        wrong = wrong and not self._worked
         if self._code == 0:
             return self._report(2, "The playbook ended without opening a run, so nothing is known of what it did")
         words = "The call could not be understood" if wrong else "ansible-playbook failed before the run was opened"
@@ -303,12 +364,7 @@ def start(
         timeout=timeout,
         cwd=cwd,
     )
-    folder = call.guessed_folder
-    if owner := folders.working(folder):
-        raise Busy(
-            f"Run {call.run_id} is going on already, in process {owner.runner.pid}",
-            next_action=f"follow it with recovery status {call.run_id}, or end it with recovery cancel {call.run_id}",
-        )
+    folders.refuse_second(call.guessed_folder, call.run_id)
     return Run(call, on_output)
 
 
@@ -327,16 +383,10 @@ def run(
                 on_event(event)
     except BaseException:
         running.cancel("the caller was interrupted")
-        running.wait(SETTLE_SECONDS)
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            running.wait(SETTLE_SECONDS)
         raise
     return running.wait()
-
-
-def self_process() -> Process:
-    """Give this process."""
-    found = identify(os.getpid())
-    assert found is not None
-    return found
 
 
 def _private_folder() -> Path:
@@ -348,7 +398,7 @@ def _private_folder() -> Path:
             pid, started = left.name.removeprefix(PRIVATE_PREFIX).split("-")[:2]
             if left.stat().st_uid == os.getuid() and not Process(int(pid), int(started)).alive:
                 shutil.rmtree(left, ignore_errors=True)
-    own = self_process()
+    own = identify_self()
     return Path(tempfile.mkdtemp(prefix=f"{PRIVATE_PREFIX}{own.pid}-{own.started}-", dir=root))
 
 

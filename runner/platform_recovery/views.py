@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -29,6 +32,36 @@ TICK_SECONDS = 0.1
 MARKS = {"ok": "✔", "changed": "✔", "failed": "✘", "refused": "✘", "cancelled": "✘"}
 COLOURS = {"✔": "32", "✘": "31", "▶": "36"}
 BAR = 20
+FACTS = 8
+
+
+class Screen:
+    """A terminal or a pipe, which may go away while a run goes on.
+
+    Then nobody looks any more, and what is written is dropped. It is no reason to end the run: a failover half done is
+    worse than one that nobody watched, and its journal and report are there.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = False
+
+    def write(self, text: str) -> None:
+        """Write at once, if anybody is there."""
+        if self._lost:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # closed at the other end, or at this one
+            self._lost = True
+            silence(self._stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still buffered nowhere, or Python would fail over it at exit and change the exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class View(Protocol):
@@ -44,6 +77,12 @@ class View(Protocol):
 
     def show(self, event: Event) -> None:
         """Take in one event."""
+
+    def recall(self, report: Mapping[str, Any]) -> None:
+        """Take in what a run that is resumed was before."""
+
+    def say(self, text: str) -> None:
+        """Tell the person who looks."""
 
     def output(self, text: str) -> None:
         """Take in what ansible-playbook wrote."""
@@ -70,7 +109,20 @@ class Board:
     objective: float | None = None
     recovered: float | None = None
     steps: list[Step] = field(default_factory=list)
+    # What the gates saw: lag, timelines, the expected loss. It stays in sight, the latest last.
+    facts: dict[str, None] = field(default_factory=dict)
     note: str = ""
+
+    def recall(self, report: Mapping[str, Any]) -> None:
+        """Go on from the report of a run that is resumed: its clock was never stopped."""
+        self.run_id, self.title = str(report["run_id"]), module("report_words").title(report)
+        began = report["clock"]["started_at"]
+        self.began = _epoch(began) if began else None
+        after = (report["outage"] or {}).get("first_acknowledged_after")
+        self.recovered = _epoch(after) if after else None
+        for objective in report["objectives"]:
+            if objective["name"] == "rto":
+                self.objective = objective["target_seconds"]
 
     def take(self, event: Event) -> str | None:
         """Take in an event; gives the line that says it where lines are shown."""
@@ -81,7 +133,7 @@ class Board:
             self._objective(event)
             return f"{self.title} · {event.mode or 'run'} · {event.run_id}"
         if isinstance(event, RunResumed):
-            return f"Resumed by {event.initiator or 'somebody'}"
+            return f"{self.title} · {event.run_id} · resumed by {event.initiator or 'somebody'}"
         if isinstance(event, PhaseStarted):
             self._leave(at, "✔")
             self.steps.append(Step(event.title or event.phase or "?", event.budget_seconds, at))
@@ -89,12 +141,15 @@ class Board:
         if isinstance(event, PhaseEnded):
             return self._leave(at, MARKS.get(event.outcome or "ok", "✔"))
         if isinstance(event, Decision):
-            self.note = f"{event.gate}: {event.verdict}; observed {event.observed}"
-        elif isinstance(event, StepFailed):
+            fact = f"{event.gate}: {event.verdict}; observed {event.observed}"
+            self.facts.pop(fact, None)
+            self.facts[fact] = None
+            return f"  {fact}"
+        if isinstance(event, StepFailed):
             self._leave(at, "✘")
             self.note = str(event.msg)
             return f"✘ {event.msg}" + (f" Next: {event.next_action}" if event.next_action else "")
-        elif isinstance(event, CanaryMeasured):
+        if isinstance(event, CanaryMeasured):
             after = (event.outage or {}).get("first_acknowledged_after")
             self.recovered = _epoch(after) if after else self.recovered
             seconds = (event.outage or {}).get("seconds")
@@ -115,13 +170,16 @@ class Board:
         lines = [f"{self.title} · {self.run_id}"]
         if self.began is not None:
             lines.append(self._clock(now))
-        for step in self.steps[-max(1, height - len(lines) - 2) :]:
+        steps = self.steps[-max(1, height - len(lines) - 2) :]
+        for step in steps:
             seconds = now - step.began if step.seconds is None else step.seconds
             budget = f" / {words.budget(step.budget)}" if step.budget else ""
             time_part = f"{words.clock(max(0.0, seconds))}{budget}"
             room = max(10, width - len(time_part) - 6)
             title = step.title if len(step.title) <= room else step.title[: room - 1] + "…"
             lines.append(f"  {step.mark} {title.ljust(room)} {time_part}")
+        room = min(FACTS, max(0, height - len(lines) - 2))
+        lines += [f"    {fact}" for fact in list(self.facts)[len(self.facts) - min(room, len(self.facts)) :]]
         if self.note:
             lines.append(f"    {self.note}")
         return [line[:width] for line in lines]
@@ -154,7 +212,7 @@ class Lines:
     """For logs and pipes: a line for each thing that happens."""
 
     def __init__(self, stream: TextIO, verbose: bool = False) -> None:
-        self._stream = stream
+        self._screen = Screen(stream)
         self._verbose = verbose
         self._board = Board()
 
@@ -162,25 +220,33 @@ class Lines:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._stream.flush()
+        """Nothing to give back."""
 
     def show(self, event: Event) -> None:
         """Print the line of an event."""
         line = self._board.take(event)
         if line:
-            print(f"{event.time[11:23]}  {line}", file=self._stream, flush=True)
+            self._screen.write(f"{event.time[11:23]}  {line}\n")
+
+    def recall(self, report: Mapping[str, Any]) -> None:
+        """Know the run's name and clock."""
+        self._board.recall(report)
+
+    def say(self, text: str) -> None:
+        """Print it."""
+        self._screen.write(f"{text}\n")
 
     def output(self, text: str) -> None:
         """Pass it through if that was asked for."""
         if self._verbose:
-            print(text, file=self._stream, flush=True)
+            self._screen.write(f"{text}\n")
 
 
 class Live:
     """For a terminal: the checklist, drawn anew ten times a second."""
 
     def __init__(self, stream: TextIO, color: bool) -> None:
-        self._stream = stream
+        self._screen = Screen(stream)
         self._color = color
         self._board = Board()
         self._lock = threading.Lock()
@@ -189,7 +255,7 @@ class Live:
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Live:
-        self._stream.write("\033[?25l")
+        self._screen.write("\033[?25l")
         self._ticker.start()
         return self
 
@@ -197,13 +263,23 @@ class Live:
         self._over.set()
         self._ticker.join()
         self._draw()
-        self._stream.write("\033[?25h\n")
-        self._stream.flush()
+        self._screen.write("\033[?25h\n")
 
     def show(self, event: Event) -> None:
         """Take in an event and draw at once."""
         with self._lock:
             self._board.take(event)
+        self._draw()
+
+    def recall(self, report: Mapping[str, Any]) -> None:
+        """Go on with the clock."""
+        with self._lock:
+            self._board.recall(report)
+
+    def say(self, text: str) -> None:
+        """Show it below the checklist."""
+        with self._lock:
+            self._board.note = text
         self._draw()
 
     def output(self, text: str) -> None:
@@ -218,8 +294,7 @@ class Live:
         with self._lock:
             lines = self._board.lines(time.time(), size.columns - 1, size.lines - 1)
             up = f"\033[{self._drawn}A" if self._drawn else ""
-            self._stream.write(up + "\r\033[J" + "".join(self._paint(line) + "\n" for line in lines))
-            self._stream.flush()
+            self._screen.write(up + "\r\033[J" + "".join(self._paint(line) + "\n" for line in lines))
             self._drawn = len(lines)
 
     def _paint(self, line: str) -> str:

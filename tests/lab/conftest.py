@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,8 +40,7 @@ class LabUnderTest:
         return done
 
     def make_healthy(self) -> None:
-        said = self.run("up", "--profile", "small", "--postgresql", "18").stderr
-        if "healthy (" not in said and not self.status()["healthy"]:
+        if self.run("up", "--profile", "small", "--postgresql", "18", ok=False).returncode:
             self.run("reset")
 
     def status(self) -> dict[str, Any]:
@@ -71,6 +72,21 @@ class LabUnderTest:
     def call(self, region: str, method: str, path: str, body: Any = None, *, direct: bool = False) -> tuple[int, Any]:
         url = self.connect(f"{region}/edge")["direct_url" if direct else "url"]
         return call(url, method, path, body)
+
+    def kubernetes(self, region: str, method: str, path: str, patch: str | None = None) -> Any:
+        """Ask a region's API as its operator."""
+        access = yaml.safe_load(Path(self.connect(f"{region}/kubernetes")["kubeconfig"]).read_text())
+        cluster, token = access["clusters"][0]["cluster"], access["users"][0]["user"]["token"]
+        context = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/strategic-merge-patch+json"}
+        place = urlsplit(cluster["server"])
+        assert place.hostname
+        with closing(http.client.HTTPSConnection(place.hostname, place.port, timeout=5, context=context)) as connection:
+            connection.request(method, path, patch, headers)
+            response = connection.getresponse()
+            content = json.loads(response.read())
+        assert response.status == 200, content
+        return content
 
     def write(self, region: str, *, direct: bool = False, service: str = "user-service") -> tuple[int, str]:
         key = uuid.uuid4().hex

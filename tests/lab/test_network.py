@@ -21,7 +21,7 @@ BACK = "us-east-1.postgresql-to-us-west-2.postgresql-5432"
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
     made: list[tuple[str, str, Any]] = []
-    monkeypatch.setattr(network, "call", lambda method, path, body=None: made.append((method, path, body)))
+    monkeypatch.setattr(network, "call", lambda method, path, body=None, **_: made.append((method, path, body)))
     monkeypatch.setattr("time.sleep", lambda seconds: made.append(("sleep", "", seconds)))
     return made
 
@@ -77,6 +77,16 @@ def test_slowness_is_added_both_ways_and_taken_away(tmp_path: Path, calls: list[
     calls.clear()
     network.heal(LINKS, state, None)
     assert [method for method, _, _ in calls] == ["DELETE"] * 4
+
+
+def test_what_was_broken_off_is_not_remembered_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("the proxy is gone")
+
+    monkeypatch.setattr(network, "call", fail)
+    with pytest.raises(ConnectionError):
+        network.isolate(LINKS, State(tmp_path), "us-west-2/edge")
+    assert network.condition(State(tmp_path)) == Condition()
 
 
 def test_a_fresh_proxy_gets_the_remembered_condition(tmp_path: Path, calls: list[tuple[str, str, Any]]) -> None:

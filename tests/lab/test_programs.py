@@ -60,9 +60,10 @@ def test_every_program_of_the_manifest_has_a_module_and_a_place() -> None:
 
 
 def test_a_chosen_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECOVERY_LAB_BIN", f"{tmp_path}/none:{tmp_path}")
+    monkeypatch.setenv("RECOVERY_LAB_BIN", f"{tmp_path}/empty:{tmp_path}")
     monkeypatch.setenv("RECOVERY_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(identity, "reachable", lambda _: True)
+    (tmp_path / "empty").mkdir()
     for one in programs.manifest().values():
         (tmp_path / one.name).write_text("")
     found = programs.find("small", lambda _: None)
@@ -135,5 +136,48 @@ def test_an_unknown_postgresql_is_refused() -> None:
         postgresql_programs.find("16")
 
 
-def test_missing_libraries_are_named(tmp_path: Path) -> None:
+def test_a_chosen_folder_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECOVERY_LAB_BIN", f"{tmp_path}:{tmp_path}/nowhere")
+    with pytest.raises(LabError, match=f"{tmp_path}/nowhere is no folder"):
+        programs.find("small", lambda _: None)
+
+
+def test_a_chosen_postgresql_must_be_whole_and_within_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECOVERY_LAB_BIN", ".")
+    folder = tmp_path / "postgresql-18/bin"
+    folder.mkdir(parents=True)
+    for name in ("postgres", "initdb", "pg_basebackup"):
+        (folder / name).touch()
+    with pytest.raises(LabError, match="has no psql"):
+        postgresql_programs.find("18")
+    (folder / "psql").touch()
+    monkeypatch.setattr(identity, "reachable", lambda _: False)
+    with pytest.raises(LabError, match="out of reach"):
+        postgresql_programs.find("18")
+    monkeypatch.setattr(identity, "reachable", lambda _: True)
+    assert postgresql_programs.find("18").folder == folder
+
+
+def test_what_a_dead_build_left_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECOVERY_LAB_CACHE", str(tmp_path))
+    (tmp_path / "programs/.new-torn").mkdir(parents=True)
+    cache.entry("programs/thing", lambda _: None)
+    assert [path.name for path in (tmp_path / "programs").iterdir()] == ["thing"]
+
+
+def test_nothing_is_missing_where_all_is_there(tmp_path: Path) -> None:
     assert debian.missing_libraries([Path("/bin/sh")], str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "packages"),
+    [
+        ("libicuuc.so.76", "libicu76"),
+        ("libicudata.so.72", "libicu72"),
+        ("libssl.so.3", "libssl3 libssl3t64"),
+        ("x", ""),
+    ],
+)
+def test_a_library_has_its_packages(library: str, packages: str) -> None:
+    assert debian.packages_of(library) == packages

@@ -44,10 +44,11 @@ OUTAGE = {
     "lost_writes": 0,
     "probe": "user-service",
 }
+LOSS = "up to 1.2 s of writes, 64 B of log; basis: age of the newest change"
 GOOD: Story = [
     (0.0, "run_started", START),
     (0.1, "phase_started", {"phase": "confirm", "title": "Confirm the failure", "budget_seconds": 120}),
-    (0.3, "decision", {"gate": "expected loss", "observed": "64 bytes", "wanted": "1 h", "verdict": "pass", "by": "x"}),
+    (0.3, "decision", {"gate": "expected loss", "observed": LOSS, "wanted": "1 h", "verdict": "pass", "by": "x"}),
     (0.5, "phase_ended", {"phase": "confirm", "seconds": 0.4, "outcome": "ok"}),
     (0.5, "phase_started", {"phase": "promote", "title": "Promote", "budget_seconds": 0.5}),
     (0.9, "action", {"what": "promote", "target": "us-east-1", "changed": True}),
@@ -107,6 +108,7 @@ def test_holds_every_field_of_the_interface(record: Callable[[Story], Path]) -> 
 
 NO_CANARY = without(GOOD, "canary_measured")
 LATE = {**OUTAGE, "first_failed_at": at(0.8), "last_acknowledged_before": at(0.7)}
+BLIND = {**OUTAGE, "last_acknowledged_before": None}
 NO_OUTAGE = {**OUTAGE, "first_failed_at": None, "first_acknowledged_after": None, "seconds": 0.0}
 
 
@@ -115,6 +117,8 @@ NO_OUTAGE = {**OUTAGE, "first_failed_at": None, "first_acknowledged_after": None
     [
         (GOOD, 3.5, "from the first write that failed to the first acknowledged write"),
         (swapped(GOOD, "run_started", detected_at=at(-10)), 11.5, "from the alert to the first acknowledged"),
+        (swapped(GOOD, "run_started", detected_at=at(9)), 3.5, "from the first write that failed to the first"),
+        (swapped(NO_CANARY, "run_started", detected_at=at(9)), 2.5, "from the start of the run to the end of"),
         (swapped(GOOD, "canary_measured", outage=LATE), 1.5, "from the start of the run to the first acknowledged"),
         (
             swapped(swapped(GOOD, "canary_measured", outage=LATE), "run_started", mode="switchover"),
@@ -157,8 +161,9 @@ LOST = {
             None,
             "not read back",
         ),
-        (NO_CANARY, None, "no probe ran; before the promotion the expected loss was 64 bytes"),
+        (NO_CANARY, None, "no probe ran; the bound read from the standby before the promotion is up to 1.25 s"),
         (without(NO_CANARY, "decision"), None, "no probe ran"),
+        (swapped(GOOD, "canary_measured", outage=BLIND), None, "no client watched before the failure; the bound"),
     ],
 )
 def test_data_loss(record: Callable[[Story], Path], story: Story, seconds: float | None, how: str) -> None:
@@ -187,6 +192,16 @@ def failing(kind: str, *, touched: bool = True, ended: str | None = None) -> Sto
     [
         (GOOD, "recovered", "finished", 0),
         (swapped(GOOD, "run_started", objectives=[{"name": "rto", "target_seconds": 1}]), "recovered", "finished", 3),
+        (NO_CANARY, "recovered", "finished", 0),
+        (without(NO_CANARY, "decision"), "recovered", "finished", 3),
+        (without(NO_CANARY, "decision", "action"), "recovered", "finished", 0),
+        (swapped(GOOD, "canary_measured", outage=BLIND), "recovered", "finished", 0),
+        (
+            swapped(swapped(GOOD, "canary_measured", outage=BLIND), "decision", verdict="override"),
+            "recovered",
+            "finished",
+            3,
+        ),
         (swapped(GOOD, "run_ended", outcome="planned"), "planned", "finished", 0),
         (swapped(GOOD, "run_ended", outcome="ready"), "ready", "finished", 0),
         (swapped(GOOD, "run_ended", outcome="not_ready"), "not_ready", "finished", 4),
@@ -223,7 +238,15 @@ def test_the_failed_phase_says_so_and_the_failure_comes_first(record: Callable[[
     result = report.load(record(failing("refused")))
     assert result["phases"][-1]["outcome"] == "refused"
     assert result["failures"][0]["phase"] == "promote"
-    assert result["next_actions"] == ["look"]
+    assert result["next_actions"] == [
+        "Already changed: promote us-east-1.",
+        "look",
+        "Run it again with recovery_run_id=run-1: re-running resumes.",
+    ]
+
+
+def test_a_refusal_before_anything_was_changed_names_nothing(record: Callable[[Story], Path]) -> None:
+    assert report.load(record(failing("refused", touched=False)))["next_actions"] == ["look"]
 
 
 def test_a_resumed_run_keeps_its_clock_and_forgives_what_it_mended(record: Callable[[Story], Path]) -> None:
@@ -233,6 +256,28 @@ def test_a_resumed_run_keeps_its_clock_and_forgives_what_it_mended(record: Calla
     assert objective(result, "rto")["measured_seconds"] == 102.5
     assert [failure["attempt"] for failure in result["failures"]] == [1]
     assert result["next_actions"] == ["Rejoin us-west-2"]
+
+
+def test_side_by_side_databases_share_their_phases(record: Callable[[Story], Path]) -> None:
+    start = [(0.1 + n / 10, "phase_started", {"phase": name}) for n, name in enumerate(("confirm", "fence"))]
+    end = {"phase": "confirm", "seconds": 0.05, "outcome": "ok"}
+    # The second host says everything that the first has said already, a moment later.
+    story = [GOOD[0], start[0], (0.11, *start[0][1:]), (0.19, "phase_ended", end), start[1], (0.21, "phase_ended", end)]
+    result = report.load(record([*story, (0.22, *start[1][1:]), (0.9, "run_ended", {"outcome": "recovered"})]))
+    assert [(p["name"], p["started_at"], p["seconds"]) for p in result["phases"]] == [
+        ("confirm", at(0.1), 0.05),
+        ("fence", at(0.2), 0.7),
+    ]
+
+
+def test_a_journal_without_its_first_record_still_renders(record: Callable[[Story], Path]) -> None:
+    folder = record(GOOD)
+    path = folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    result = report.render(folder)
+    assert (result["started_at"], result["clock"]["started_at"], result["outcome"]) == (at(0.1), at(-2), "recovered")
+    assert "broken at record 1" in html_of(folder)
+    assert report.build([])["phases"] == []
 
 
 def test_a_second_look_does_not_forget_the_outage(record: Callable[[Story], Path]) -> None:
@@ -247,6 +292,39 @@ def test_a_plan_measures_nothing(record: Callable[[Story], Path], start: dict[st
     assert result["exit_code"] == 0
 
 
+def test_a_plan_tells_what_would_be_done(record: Callable[[Story], Path]) -> None:
+    plans: Story = [
+        (0.6, "observation", {"what": "plan: promote", "lines": ["us-east-1 would be promoted"]}),
+        (0.7, "observation", {"what": "plan: rollout 4 services", "lines": []}),
+        (0.8, "observation", {"what": "vantage points", "lines": ["us-west-2 is silent"]}),
+    ]
+    story = [*swapped(GOOD, "run_started", mode="plan")[:5], *plans, (0.9, "run_ended", {"outcome": "planned"})]
+    folder = record(story)
+    result = report.render(folder)
+    assert result["would_do"] == ["us-east-1 would be promoted", "rollout 4 services"]
+    shown = report.text(result)
+    assert (
+        shown.index("Would do") < shown.index("1. us-east-1 would be promoted") < shown.index("2. rollout 4 services")
+    )
+    assert "What would be done" in html_of(folder)
+
+
+def test_the_timeline_tells_what_an_action_did(record: Callable[[Story], Path]) -> None:
+    story = swapped(GOOD, "action", lines=["timeline 2", "first commit after 80 ms"])
+    told = [entry["text"] for entry in report.load(record(story))["timeline"]]
+    assert "promote us-east-1: timeline 2; first commit after 80 ms" in told
+
+
+def test_a_bounded_loss_is_shown_as_such(record: Callable[[Story], Path]) -> None:
+    folder = record(swapped(GOOD, "canary_measured", outage=BLIND))
+    shown = report.text(report.render(folder))
+    assert re.search(r"^RPO +at most 1.25 s of 1 h +bounded$", shown, re.MULTILINE)
+    assert "at most 1.25 s" in html_of(folder)
+    metrics = (folder / "metrics.prom").read_text()
+    assert "recovery_rpo_seconds" not in metrics
+    assert re.search(r"^recovery_rpo_bound_seconds\{.*\} 1.25$", metrics, re.MULTILINE)
+
+
 def test_an_event_nobody_knows_harms_nothing(record: Callable[[Story], Path]) -> None:
     strange = [(0.2, name, {"x": 1}) for name in ("begin_attempt", "close_phase", "read", "whatever")]
     assert report.load(record([GOOD[0], *strange, *GOOD[1:]]))["outcome"] == "recovered"
@@ -255,7 +333,7 @@ def test_an_event_nobody_knows_harms_nothing(record: Callable[[Story], Path]) ->
 def test_a_broken_chain_is_shown(record: Callable[[Story], Path]) -> None:
     folder = record(GOOD)
     path = folder / "journal.jsonl"
-    path.write_text(path.read_text().replace("64 bytes", "63 bytes"))
+    path.write_text(path.read_text().replace("64 B of", "63 B of"))
     result = report.render(folder)
     assert result["journal"]["first_bad"] == 3
     assert "broken at record 3" in html_of(folder)

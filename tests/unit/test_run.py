@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -107,16 +108,16 @@ def test_a_sink_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["own", "localhost"])
-def test_the_fact_leads_to_the_run_on_every_host(tmp_path: Path, where: str) -> None:
-    fact = {"recovery_run": {"id": "r1", "folder": str(tmp_path)}}
-    variables = fact if where == "own" else {"hostvars": {"localhost": fact}}
+def test_the_registered_result_leads_to_the_run_on_every_host(tmp_path: Path, where: str) -> None:
+    opened = {"recovery_run": {"id": "r1", "folder": str(tmp_path)}}
+    variables = opened if where == "own" else {"hostvars": {"localhost": opened}}
     run = Run.from_vars(variables)
     assert run is not None
     assert (run.id, run.folder) == ("r1", tmp_path)
 
 
 @pytest.mark.parametrize("variables", [{}, {"recovery_run": None}, {"hostvars": {}}, {"recovery_run": {"id": "x"}}])
-def test_without_the_fact_no_run_is_open(variables: dict[str, Any]) -> None:
+def test_without_it_no_run_is_open(variables: dict[str, Any]) -> None:
     assert Run.from_vars(variables) is None
 
 
@@ -126,14 +127,20 @@ def test_credentials_are_redacted_wherever_they_turn_up(tmp_path: Path) -> None:
         "recovery_credentials": {
             "admin": {"user": "postgres", "password": "planted-canary"},
             "x": {"password": "{{ y }}"},
+            "plain": "planted-plain",
+            "deep": {"keys": ["planted-deep", "{{ broken }}"], "more": {"user": "maria", "pin": "planted-pin"}},
+            "looked_up": "{{ whole }}",
         },
     }
+    looked_up = {"{{ y }}": "planted-lookup", "{{ whole }}": {"user": "otto", "password": "planted-whole"}}
     run = Run.from_vars(variables)
     assert run is not None
-    run.journal.append("observation", text="FATAL: planted-canary for user postgres, {{ y }}")
+    run.journal.append("observation", text="FATAL: planted-canary, planted-plain, planted-deep, planted-pin, {{ y }}")
+    run.learn_credentials(variables, looked_up.__getitem__)  # {{ broken }} raises
+    run.journal.append("observation", text="planted-lookup and planted-whole for postgres, maria and otto")
     content = run.journal.path.read_text()
-    assert "planted-canary" not in content
-    assert "postgres" in content
+    assert "planted" not in content
+    assert "[redacted] and [redacted] for postgres, maria and otto" in content
     assert "{{ y }}" in content
 
 
@@ -152,6 +159,36 @@ def test_a_failed_step_is_journalled_with_all_its_fields_and_rendered(tmp_path: 
         "next_action": "n",
     }
     assert (tmp_path / "r1" / "report.html").exists()
+
+
+def test_a_step_that_broke_half_way_has_changed_something(tmp_path: Path) -> None:
+    run, _ = open_run("r1", f"file:{tmp_path}", START)
+    error = StepFailed("no", changed=True, changed_workloads=["west/production/user-service"])
+    run.step_failed("Repoint", "workload_repoint", error)
+    report = run.render()
+    assert report["changed"]
+    assert "workload_repoint: west/production/user-service" in [entry["text"] for entry in report["timeline"]]
+
+
+def test_the_words_of_a_hidden_step_are_not_journalled(tmp_path: Path) -> None:
+    run, _ = open_run("r1", f"file:{tmp_path}", START)
+    error = StepFailed("planted", wanted="planted", observed="planted", next_action="planted", changed=True)
+    error.fields["changed_workloads"] = ["planted"]
+    run.step_failed("Promote", "postgresql_promote", error, hidden=True)
+    assert "planted" not in run.journal.path.read_text()
+    assert run.render()["failures"][0]["kind"] == "failed"
+
+
+def test_an_unreadable_journal_never_hides_a_failure(tmp_path: Path) -> None:
+    run, _ = open_run("r1", f"file:{tmp_path}", START)
+    run.journal.path.write_text(run.journal.path.read_text().replace('"schema":1', '"schema":7'))
+    run.step_failed("task", "action", StepFailed("the real trouble"))
+
+
+def test_the_controller_is_named_so_that_no_later_process_is_taken_for_it() -> None:
+    named = module.controller()
+    ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert named == {"pid": os.getpid(), "started": int(ticks), "host": socket.gethostname()}
 
 
 def test_a_journal_that_cannot_be_written_fails_the_step_but_never_hides_its_failure(tmp_path: Path) -> None:

@@ -21,9 +21,14 @@ OPTIONS: dict[str, Any] = {
             "password": {"type": "int"},
         },
     },
+    "credentials": {
+        "type": "dict",
+        "suboptions": {"user": {"type": "str"}, "method": {"type": "str", "choices": ["scram"]}},
+    },
+    "token": {"type": "str", "choices": ["none"]},
     "fence": {"type": "dict", "suboptions": {"sudo": {"type": "bool", "default": True}}},
 }
-VALIDATOR = schema.Validator(maps=frozenset({"members"}))
+VALIDATOR = schema.Validator(maps=frozenset({"members", "credentials"}))
 
 
 def test_fills_defaults_and_coerces_what_templating_made() -> None:
@@ -41,6 +46,8 @@ def test_fills_defaults_and_coerces_what_templating_made() -> None:
         "names": [],
         "members": {"west": {"host": "a", "port": 6432, "password": None}},
         "fence": {"sudo": False},
+        "credentials": None,
+        "token": None,
     }
 
 
@@ -51,8 +58,8 @@ def test_fills_defaults_and_coerces_what_templating_made() -> None:
         ({"mode": "failovr"}, "mode: got 'failovr', expected one of plan, failover; did you mean 'failover'?"),
         (
             {"mode": "plan", "secnds": 1},
-            "secnds: got 'secnds', expected one of the keys fence, members, mode, names, seconds; "
-            "did you mean 'seconds'?",
+            "secnds: got 'secnds', expected one of the keys credentials, fence, members, mode, names, seconds, "
+            "token; did you mean 'seconds'?",
         ),
         ({"mode": "plan", "seconds": "soon"}, "seconds: got 'soon', expected a number"),
         ({"mode": "plan", "names": "west"}, "names: got 'west', expected a list"),
@@ -77,12 +84,22 @@ def test_names_key_value_expectation_and_nearest(data: dict[str, Any], expected:
     assert [str(problem) for problem in problems] == [expected]
 
 
-def test_never_shows_a_secret() -> None:
-    _options, problems = VALIDATOR.check(
-        OPTIONS, {"mode": "plan", "members": {"w": {"host": "a", "password": "hunter2"}}}
-    )
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"members": {"w": {"host": "a", "password": "hunter2"}}},
+        {"credentials": {"pg": "hunter2"}},
+        {"credentials": "hunter2"},
+        {"credentials": {"pg": {"user": ["hunter2"]}}},
+        {"credentials": {"pg": {"method": "hunter2"}}},
+        {"token": "hunter2"},
+    ],
+)
+def test_never_shows_a_secret(data: dict[str, Any]) -> None:
+    _options, problems = VALIDATOR.check(OPTIONS, {"mode": "plan", **data})
     assert len(problems) == 1
     assert "hunter2" not in str(problems[0])
+    assert "a hidden value" in str(problems[0])
 
 
 def test_refuses_with_every_problem_at_once() -> None:

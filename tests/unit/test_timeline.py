@@ -9,6 +9,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils import clock
 from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +42,8 @@ OPEN = """
         mode: "{{ recovery_mode | default('failover') }}"
         target: us-east-1
         objectives: [{name: rto, target_seconds: 1800}, {name: rpo, target_seconds: 3600}]
+        detected_at: "{{ detected | default('') }}"
+      register: recovery_run
     - platform.recovery.checkpoint: {state: phase, phase: confirm, budget_seconds: 120}
     - platform.recovery.checkpoint:
         state: observation
@@ -102,11 +106,11 @@ class Stage:
             "COLUMNS": "100",
         }
 
-    def run(self, playbook: str, *options: str, callback: str = "platform.recovery.timeline") -> Ran:
+    def run(self, playbook: str, *options: str, callback: str = "platform.recovery.timeline", **settings: str) -> Ran:
         done = subprocess.run(
             self.command(playbook, *options),
             cwd=self.folder,
-            env=self.environment(callback),
+            env=self.environment(callback) | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -172,7 +176,7 @@ def test_a_good_run_reads_like_the_checklist_and_is_measured(stage: Stage) -> No
 
 
 def test_a_checkpoint_costs_at_most_a_few_milliseconds(stage: Stage) -> None:
-    many = "    - platform.recovery.checkpoint: {state: phase, phase: p}\n"
+    many = "    - platform.recovery.checkpoint: {state: phase, phase: 'p{{ item }}'}\n"
     many += "      loop: [1, 2, 3, 4, 5, 6, 7, 8]\n      register: cost\n"
     tell = (
         "    - platform.recovery.checkpoint: {state: observation, what: cost,"
@@ -263,10 +267,119 @@ def test_credentials_that_a_foreign_task_prints_are_redacted(stage: Stage, verbo
         assert "planted-canary" not in text
 
 
-def test_a_playbook_that_stops_early_did_not_recover(stage: Stage) -> None:
-    ran = stage.run(OPEN + middle("    - ansible.builtin.meta: end_play\n"))
-    assert ran.report["outcome"] == "failed"
+LOOKUP = {"recovery_credentials": {"admin": {"user": "u", "password": "{{ lookup('file', 'password') }}"}}}
+TELLS = "login with {{ recovery_credentials.admin.password }}"
+TELLING = {
+    "foreign": f"    - {{name: Break, ansible.builtin.fail: {{msg: '{TELLS}'}}}}\n",
+    "ours": f"    - {{name: Break, platform.recovery.checkpoint: {{state: '{TELLS}'}}}}\n",
+}
+
+
+@pytest.mark.parametrize("callback", ["platform.recovery.timeline", "default"])
+@pytest.mark.parametrize("whose", TELLING)
+def test_credentials_that_a_lookup_gives_are_redacted_too(stage: Stage, whose: str, callback: str) -> None:
+    (stage.folder / "password").write_text("planted-canary\n")
+    ran = stage.run(OPEN + middle(TELLING[whose]) + CLOSE, "-e", json.dumps(LOOKUP), callback=callback)
+    assert ran.code == 2
+    texts = [path.read_text() for path in ran.folder.iterdir()]
+    if (whose, callback) != ("foreign", "default"):  # nothing of ours sees what it prints
+        texts.append(ran.output)
+        assert "[redacted]" in ran.output
+    for text in texts:
+        assert "planted-canary" not in text
+
+
+def test_differences_are_redacted(stage: Stage) -> None:
+    credentials = json.dumps({"recovery_credentials": {"admin": {"user": "u", "password": "planted-canary"}}})
+    copy = (
+        "    - ansible.builtin.copy: {content: 'pin planted-canary\n', dest: '{{ playbook_dir }}/out', mode: '0600'}\n"
+    )
+    ran = stage.run(OPEN + middle(copy) + CLOSE, "--diff", "-e", credentials)
+    assert ran.code == 0
+    assert "+pin [redacted]" in ran.output
+
+
+@pytest.mark.parametrize("way", ["end_play", "tags"])
+def test_a_playbook_that_stops_early_did_not_recover_and_says_so_by_its_exit_code(stage: Stage, way: str) -> None:
+    if way == "end_play":
+        ran = stage.run(OPEN + middle("    - ansible.builtin.meta: end_play\n"))
+    else:
+        ran = stage.run(
+            (OPEN + middle("") + CLOSE).replace("register:", "tags: some\n      register:"), "--tags", "some"
+        )
+    assert (ran.code, ran.report["outcome"], ran.report["exit_code"]) == (2, "failed", 2)
     assert "before the end of its checklist" in ran.output
+
+
+def test_a_run_is_found_without_facts_and_never_in_a_fact_cache(stage: Stage) -> None:
+    cache = stage.folder / "cache"
+    settings = {
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache),
+    }
+    observe = "    - platform.recovery.checkpoint: {state: observation, what: x}\n"
+    first = stage.run(OPEN + middle(observe, hosts="platform_db") + CLOSE, **settings)
+    assert (first.code, first.report["outcome"]) == (0, "recovered")
+    assert not any("recovery_run" in path.read_text() for path in cache.glob("*"))
+    later = stage.run(middle(observe), **settings)
+    assert later.code == 2
+    assert "found no open run" in later.output
+    assert later.records == first.records
+
+
+def test_a_begin_that_fails_writes_into_no_run(stage: Stage) -> None:
+    begin = "    - platform.recovery.checkpoint: {state: begin, run_id: 'a/b', playbook: x}\n"
+    ran = stage.run(OPEN + middle(begin) + CLOSE, callback="default")
+    assert ran.code == 2
+    assert "step_failed" not in ran.events
+
+
+def test_side_by_side_hosts_enter_a_phase_together(stage: Stage) -> None:
+    ran = stage.run(OPEN + middle("", hosts="platform_db,other_db") + middle("", hosts="platform_db,other_db") + CLOSE)
+    assert [r["data"]["phase"] for r in ran.records if r["event"] == "phase_started"] == [
+        "confirm",
+        "promote",
+        "verify",
+    ]
+    assert [phase["name"] for phase in ran.report["phases"]] == ["confirm", "promote", "verify"]
+
+
+@pytest.mark.parametrize(("detected", "accepted"), [(30, True), (3600, False)])
+def test_an_alert_from_the_future(stage: Stage, detected: float, accepted: bool) -> None:
+    stamp = clock.stamp(time.time() + detected)
+    ran = stage.run(OPEN + CLOSE, "-e", f"detected={stamp}")
+    assert (ran.code == 0) is accepted
+    if accepted:
+        assert ran.report["clock"]["how"] == "the start of the run"
+    else:
+        assert "lies in the future" in ran.output
+        assert stamp in ran.output
+        assert not ran.events
+
+
+def test_a_full_disk_does_not_stop_a_recovery_for_its_report(stage: Stage) -> None:
+    # What cannot be replaced by a file stands for what cannot be written.
+    page = "{{ recovery_run.folder }}/report.html"
+    block = f"    - ansible.builtin.command: sh -c 'rm {page} && mkdir -p {page}/x'\n"
+    go_on = "    - platform.recovery.checkpoint: {state: phase, phase: next}\n"
+    ran = stage.run(OPEN + middle(block + go_on) + CLOSE)
+    assert "The report could not be written, the run goes on" in ran.output
+    assert "Close the run: failed" in ran.output
+    assert "recovery report r1" in " ".join(ran.output.split())
+    assert ran.events.count("phase_started") == 4
+    assert not list(ran.folder.glob(".report*"))
+    assert "run_ended" in ran.events
+    assert ran.code == 2
+
+
+def test_a_task_of_ours_with_no_log_is_journalled_once_and_without_words(stage: Stage) -> None:
+    task = "    - {name: Break, platform.recovery.checkpoint: {state: planted-canary}, no_log: true}\n"
+    ran = stage.run(OPEN + middle(task) + CLOSE)
+    failures = [record["data"] for record in ran.records if record["event"] == "step_failed"]
+    assert [(failure["kind"], "hidden" in failure["msg"]) for failure in failures] == [("bad_input", True)]
+    for text in (ran.output, *(path.read_text() for path in ran.folder.iterdir())):
+        assert "planted-canary" not in text
 
 
 @pytest.mark.parametrize("options", [["--check"], ["-e", "recovery_mode=plan"]])
@@ -353,7 +466,12 @@ def test_a_killed_run_leaves_a_report_and_can_be_resumed(stage: Stage) -> None:
     process.wait()
     ran = stage.seen(process.returncode, "")
     assert (ran.report["state"], ran.report["outcome"]) == ("unfinished", "failed")
-    assert stage.run(OPEN + middle("") + CLOSE).report["outcome"] == "recovered"
+    controller = ran.report["controller"]
+    assert (controller["pid"], controller["host"]) == (process.pid, socket.gethostname())
+    assert controller["started"] > 0
+    again = stage.run(OPEN + middle("") + CLOSE).report
+    assert again["outcome"] == "recovered"
+    assert again["controller"]["pid"] != process.pid
 
 
 def test_a_terminal_shows_a_live_clock_and_keeps_the_lines_clean(stage: Stage) -> None:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from platform_recovery import folders
 from platform_recovery._collection import collections_path, module, playbooks
-from platform_recovery.errors import WrongCall
+from platform_recovery.errors import Busy, WrongCall
 from platform_recovery.processes import Process, identify
 
 
@@ -40,10 +43,11 @@ def test_runs_are_found_by_name_beginning_and_folder(tmp_path: Path) -> None:
 
 
 def test_ids(tmp_path: Path) -> None:
-    assert folders.check_id(folders.new_id("database-failover"))
-    for wrong in ("", "..", "a/b", "a b", "x" * 101):
+    assert folders.run_id(None, "database-failover").partition("-")[2].startswith("database-failover-")
+    assert folders.run_id("mine", "database-failover") == "mine"
+    for wrong in ("..", "a/b", "a b", "x" * 101):
         with pytest.raises(WrongCall, match="cannot name a run"):
-            folders.check_id(wrong)
+            folders.run_id(wrong, "database-failover")
     assert folders.sink("file:runs", tmp_path) == tmp_path / "runs"
     with pytest.raises(WrongCall, match="object storage"):
         folders.sink("s3://bucket")
@@ -62,18 +66,64 @@ def test_an_owner_is_believed_only_while_it_lives(tmp_path: Path) -> None:
     assert folders.working(tmp_path) is None
 
 
+def test_a_plain_playbook_is_known_by_the_controller_in_its_journal(tmp_path: Path) -> None:
+    own = identify(os.getpid())
+    assert own is not None
+    journal = module("journal").Journal.open(tmp_path, "r")
+    journal.append("run_started")
+    assert folders.worker(tmp_path) is None
+    for controller, seen in (
+        ({"pid": own.pid, "started": own.started, "host": socket.gethostname()}, own),
+        ({"pid": own.pid, "started": own.started - 1, "host": socket.gethostname()}, None),
+        ({"pid": own.pid, "started": own.started, "host": "elsewhere"}, None),
+        ({"pid": own.pid, "started": None, "host": socket.gethostname()}, None),
+    ):
+        journal.append("run_resumed", controller=controller)
+        assert folders.worker(tmp_path) == seen
+    journal.append("run_resumed", controller={"pid": own.pid, "started": own.started, "host": socket.gethostname()})
+    with pytest.raises(Busy, match=f"process {own.pid} on {socket.gethostname()}"):
+        folders.refuse_second(tmp_path, "r")
+
+
+def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/r"
+    hold = folders.Hold(folder)
+    with pytest.raises(Busy, match="being started or ended"):
+        folders.Hold(folder)
+    child = os.fork()
+    if child == 0:
+        time.sleep(5)
+        os._exit(0)
+    hold.release()
+    assert not folder.exists()
+    make(tmp_path / "runs", "r", 1000)
+    folders.Hold(folder).release()  # although the forked child still has the folder open
+    assert folder.exists()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    (tmp_path / "file").write_text("")
+    folders.Hold(tmp_path / "file/r").release()  # for the playbook to refuse
+
+
+def test_a_run_that_vanishes_while_it_is_listed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = make(tmp_path, "kept", 1000)
+    gone = tmp_path / "gone"
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([gone / folders.JOURNAL, kept / folders.JOURNAL]))
+    assert folders.runs(tmp_path) == [kept, gone]
+
+
 def test_a_tail_gives_each_whole_record_once(tmp_path: Path) -> None:
     journal = module("journal").Journal.open(tmp_path, "r")
     tail = folders.Tail(tmp_path / folders.JOURNAL)
     assert list(tail.read()) == []
     first = journal.append("run_started")
     assert list(tail.read()) == [first]
-    line = json.dumps({"seq": 2, "hash": "x", "event": "y"}).encode()
+    line = json.dumps({**first, "seq": 2}).encode()
     with (tmp_path / folders.JOURNAL).open("ab") as file:
         file.write(line[:10])
         file.flush()
         assert list(tail.read()) == []
-        file.write(line[10:] + b"\nnot json\n")
+        file.write(line[10:] + b"\nnot json\n" + b'{"seq": 3, "hash": "a record of nothing known"}\n')
         file.flush()
         assert [record["seq"] for record in tail.read()] == [2]
     assert list(tail.read()) == []

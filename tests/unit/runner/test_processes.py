@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_recovery.processes import MARK, Process, end, identify, of_run
+from platform_recovery.processes import MARK, Process, end, identify, of_run, playbook_of
 
 Spawn = Callable[[str], Process]
 
@@ -35,8 +35,8 @@ def spawn(mark: str) -> Iterator[Spawn]:
         return found
 
     yield launch
+    end(mark, None, patience=0)  # its children too
     for process in started:
-        process.kill()
         process.wait()
 
 
@@ -90,6 +90,26 @@ def test_what_ignores_the_question_is_killed_after_two_seconds(spawn: Spawn, mar
     assert end(mark, main) == []
     assert 1.9 < time.monotonic() - begin < 3
     assert not main.alive
+
+
+def test_a_hurry_kills_at_once(spawn: Spawn, mark: str, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    main = spawn(
+        "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)];"
+        f"open({str(ready)!r}, 'w').close(); time.sleep(300)"
+    )
+    while not ready.exists():
+        time.sleep(0.02)
+    begin = time.monotonic()
+    assert end(mark, main, hurry=lambda: time.monotonic() > begin + 0.3) == []
+    assert time.monotonic() - begin < 1
+
+
+def test_the_playbook_is_the_own_child_among_the_runs_processes(spawn: Spawn, mark: str) -> None:
+    main = spawn(FAMILY.format(parent="time.sleep(300)"))
+    wait_for(mark, 5)
+    assert playbook_of(mark) == main
+    assert playbook_of(secrets.token_hex(8)) is None
 
 
 def test_others_are_left_alone(spawn: Spawn, mark: str) -> None:

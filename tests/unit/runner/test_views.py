@@ -72,6 +72,50 @@ def test_the_clock_stops_at_the_first_acknowledged_write() -> None:
     assert board.lines(module("clock").parse(START) + 50, 100, 30)[1].startswith("RTO 00:03.5 of 1:00")
 
 
+def test_a_resumed_run_keeps_its_name_and_its_clock() -> None:
+    report = module("report").build(
+        [{"seq": 1, "time": START, "run_id": "r", "event": "run_started", "hash": "", "data": {**RUN[0].data}}]
+    )
+    board = views.Board()
+    board.recall(report)
+    assert "Database failover to us-east-1" in str(board.take(event("run_resumed", 20, initiator="me")))
+    lines = board.lines(module("clock").parse(START) + 30, 100, 30)
+    assert lines[0] == "Database failover to us-east-1 · r"
+    assert lines[1].startswith("RTO 00:30.0 of 1:00")
+    report["outage"] = {"first_acknowledged_after": module("clock").stamp(module("clock").parse(START) + 4)}
+    board.recall(report)
+    assert board.lines(module("clock").parse(START) + 30, 100, 30)[1].startswith("RTO 00:04.0 of 1:00")
+
+
+def test_the_facts_of_the_gates_stay_in_sight() -> None:
+    board = views.Board()
+    gates = [event("decision", 2 + n, gate=f"gate {n}", observed=f"fact {n}", verdict="pass") for n in range(12)]
+    for item in (*RUN, *gates, gates[5], event("observation", 20, what="servers", lines=["something passing"])):
+        board.take(item)
+    lines = board.lines(module("clock").parse(START) + 21, 100, 30)
+    assert [line.strip()[:6] for line in lines[4:-1]] == [f"gate {n}" for n in (4, 6, 7, 8, 9)] + [
+        "gate 1", "gate 1", "gate 5",
+    ]  # fmt: skip
+    assert lines[-1].strip() == "something passing"
+    assert len(board.lines(module("clock").parse(START) + 21, 100, 8)) <= 8
+
+
+class Broken(io.StringIO):
+    """A terminal whose other end is gone."""
+
+    def write(self, _text: str, /) -> int:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("view", [views.Lines(Broken(), verbose=True), views.Live(Broken(), color=True)])
+def test_a_lost_terminal_is_no_error(view: views.View) -> None:
+    with view:
+        for item in RUN:
+            view.show(item)
+        view.say("words")
+        view.output("words")
+
+
 def test_lines_say_each_thing_once() -> None:
     stream = io.StringIO()
     with views.Lines(stream) as view:

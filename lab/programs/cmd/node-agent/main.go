@@ -63,7 +63,6 @@ func run(log *slog.Logger) error {
 func parse(arguments []string) (agent.Options, string, error) {
 	options := agent.Options{Programs: agent.Programs{}}
 	flags := flag.NewFlagSet("lab-node-agent", flag.ExitOnError)
-	region := flags.Int("region-index", 1, "number of the region, the second number of its addresses")
 	kubeconfig := flags.String("kubeconfig", "", "how to reach the region's cluster")
 	flags.StringVar(&options.Node, "node", "", "name of the node")
 	flags.StringVar(&options.Address, "address", "", "address of the node (127.R.0.4)")
@@ -74,24 +73,15 @@ func parse(arguments []string) (agent.Options, string, error) {
 	if err := flags.Parse(arguments); err != nil {
 		return options, "", err
 	}
-	defaults(&options, *region)
-	if *kubeconfig == "" || options.State == "" {
-		return options, "", fmt.Errorf("--kubeconfig and --state are required")
+	for name, value := range map[string]string{
+		"--kubeconfig": *kubeconfig, "--node": options.Node, "--address": options.Address,
+		"--pod-cidr-base": options.PodBase, "--state": options.State, "--resolver": options.Resolver,
+	} {
+		if value == "" {
+			return options, "", fmt.Errorf("%s is missing", name)
+		}
 	}
 	state, err := filepath.Abs(options.State)
 	options.State = state
 	return options, *kubeconfig, err
-}
-
-// defaults follow the lab's plan of addresses.
-func defaults(options *agent.Options, region int) {
-	fill := func(field *string, pattern string) {
-		if *field == "" {
-			*field = fmt.Sprintf(pattern, region)
-		}
-	}
-	fill(&options.Node, "node-%d")
-	fill(&options.Address, "127.%d.0.4")
-	fill(&options.PodBase, "127.%d.100")
-	fill(&options.Resolver, "127.%d.0.53:5353")
 }

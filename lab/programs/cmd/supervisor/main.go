@@ -55,7 +55,11 @@ func run(state, name, socket string) error {
 		return err
 	}
 	processes := process.NewRegistry(spawner, state)
-	stopOnce := sync.OnceValue(processes.StopAll)
+	hosts := sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) })
+	stopOnce := sync.OnceValue(func() error {
+		hosts.CloseAll() // nobody governs units of a lab that ends
+		return processes.StopAll()
+	})
 	done := make(chan struct{})
 	var finish sync.Once
 	shutdown := func() error {
@@ -68,7 +72,7 @@ func run(state, name, socket string) error {
 		Handler: (&control.Server{
 			Lab:       describe(state, name),
 			Processes: processes,
-			Hosts:     sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) }),
+			Hosts:     hosts,
 			Shutdown:  shutdown,
 		}).Handler(),
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,6 +60,7 @@ type Agent struct {
 	mu        sync.Mutex
 	addresses *addresses
 	runs      map[types.UID]*podRun
+	waiting   map[types.UID]*corev1.Pod // for an address
 }
 
 // New prepares an agent; client's calls must not be throttled, or rollouts are measured by the throttle.
@@ -72,7 +74,7 @@ func New(options Options, client kubernetes.Interface, recorder record.EventReco
 	}
 	a := &Agent{
 		options: options, client: client, recorder: recorder, log: log, spawner: newSpawner(),
-		addresses: addresses, runs: map[types.UID]*podRun{},
+		addresses: addresses, runs: map[types.UID]*podRun{}, waiting: map[types.UID]*corev1.Pod{},
 	}
 	a.configuration = newConfiguration(client)
 	a.podsFile = newPodsFile(filepath.Join(options.State, "pods.json"), a.list)
@@ -89,7 +91,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go a.podsFile.keep(ctx)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		a.podsFile.keep(ctx)
+	}()
 	a.podsFile.changed()
 	if a.register(ctx) {
 		go a.beat(ctx)
@@ -97,6 +103,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.follow(ctx)
 	}
 	a.stopAll()
+	<-kept
 	return <-served
 }
 
@@ -147,6 +154,7 @@ func (a *Agent) forget(listed map[types.UID]bool) {
 			run.terminate(0)
 		}
 	}
+	maps.DeleteFunc(a.waiting, func(uid types.UID, _ *corev1.Pod) bool { return !listed[uid] })
 	folders, err := filepath.Glob(filepath.Join(a.podsFolder(), "*"))
 	if err != nil {
 		return
@@ -163,9 +171,7 @@ func (a *Agent) seen(pod *corev1.Pod) {
 	if pod.Spec.NodeName != a.options.Node {
 		return
 	}
-	a.mu.Lock()
-	run := a.runs[pod.UID]
-	a.mu.Unlock()
+	run := a.lookUp(pod)
 	ending := pod.DeletionTimestamp != nil
 	switch {
 	case run == nil && ending:
@@ -175,7 +181,17 @@ func (a *Agent) seen(pod *corev1.Pod) {
 	case run != nil && ending:
 		run.terminate(grace(pod))
 		a.removeAfter(run, pod)
+	case run != nil:
+		run.hear(&pod.Status)
 	}
+}
+
+// lookUp returns the pod's run, nil if it has none. What is known of a pod that waits is out of date by now.
+func (a *Agent) lookUp(pod *corev1.Pod) *podRun {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, pod.UID)
+	return a.runs[pod.UID]
 }
 
 func over(pod *corev1.Pod) bool {
@@ -185,9 +201,15 @@ func over(pod *corev1.Pod) bool {
 func (a *Agent) begin(pod *corev1.Pod) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.start(pod)
+}
+
+// start lends the pod an address and runs it; the caller holds the mutex.
+func (a *Agent) start(pod *corev1.Pod) {
 	ip, err := a.addresses.take(pod.Status.PodIP)
 	if err != nil {
-		a.log.Error("pod not started", "pod", pod.Name, "reason", err)
+		a.log.Error("pod not started yet", "pod", pod.Name, "reason", err)
+		a.waiting[pod.UID] = pod
 		return
 	}
 	run := newPodRun(a, pod, ip)
@@ -198,12 +220,24 @@ func (a *Agent) begin(pod *corev1.Pod) {
 		if !a.ending.Load() {
 			a.clear(run.folder)
 		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.runs, pod.UID)
-		a.addresses.free(ip)
+		a.release(run)
 		a.podsFile.changed()
 	}()
+}
+
+// release forgets a run that has ended and gives its address to a pod that waits for one.
+func (a *Agent) release(run *podRun) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.runs, run.pod.UID)
+	a.addresses.free(run.ip)
+	for uid, pod := range a.waiting {
+		if !a.ending.Load() {
+			delete(a.waiting, uid)
+			a.start(pod)
+		}
+		return
+	}
 }
 
 // removeAfter makes the API forget the pod once its processes have ended; one waiter per pod is enough.
@@ -218,10 +252,7 @@ func (a *Agent) removeAfter(run *podRun, pod *corev1.Pod) {
 
 // gone ends a pod that was deleted by force: nobody waits for its grace time.
 func (a *Agent) gone(pod *corev1.Pod) {
-	a.mu.Lock()
-	run := a.runs[pod.UID]
-	a.mu.Unlock()
-	if run != nil {
+	if run := a.lookUp(pod); run != nil {
 		run.terminate(0)
 	}
 }

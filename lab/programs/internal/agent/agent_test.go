@@ -4,7 +4,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,9 +21,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/fake"
+	testcore "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 )
 
@@ -155,7 +159,11 @@ func (l *lab) pid(name string) int {
 	return pid
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive does not count what has ended and waits to be reaped by whoever adopts orphans here.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
 
 func TestNodeIsRegisteredWithItsLease(t *testing.T) {
 	l := startLab(t, t.TempDir(), fake.NewClientset())
@@ -316,4 +324,197 @@ func TestForcedDeletionKillsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.until("the process is gone", func() bool { return !alive(pid) })
+}
+
+func TestASetsidDescendantEndsWithItsContainer(t *testing.T) {
+	l := startLab(t, t.TempDir(), fake.NewClientset())
+	l.run("web", "setsid sleep 60 & echo $!; exec sleep 60", nil)
+	child := func(query string) (pid int) {
+		_, _ = fmt.Sscanf(l.log("web", query), "%d", &pid)
+		return pid
+	}
+	l.until("it has started another session", func() bool { return l.ready("web") && child("") != 0 })
+	first := child("")
+	if err := syscall.Kill(l.pid("web"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	l.until("it runs again", func() bool { return l.container("web").RestartCount == 1 && l.ready("web") && child("") != first })
+	second := child("")
+	if alive(first) || !alive(second) {
+		t.Fatal("the restart left the first run's descendant, or took the second's")
+	}
+	l.delete("web", 1)
+	l.until("the pod is gone", func() bool { return l.gone("web") })
+	if alive(second) {
+		t.Fatal("it lives on")
+	}
+}
+
+// patches counts what the node has told of its pods.
+func (l *lab) patches() (count int) {
+	for _, action := range l.client.Actions() {
+		if action.GetVerb() == "patch" && action.GetResource().Resource == "pods" {
+			count++
+		}
+	}
+	return count
+}
+
+func TestAPodThatTheControlPlaneMarkedUnreadyIsSaidToBeReady(t *testing.T) {
+	l := startLab(t, t.TempDir(), fake.NewClientset())
+	l.run("web", "sleep 60", nil)
+	l.until("the pod is ready", func() bool { return l.ready("web") })
+	time.Sleep(200 * time.Millisecond)
+	before := l.patches()
+	pod := l.pod("web").DeepCopy()
+	for i := range pod.Status.Conditions {
+		if pod.Status.Conditions[i].Type == corev1.PodReady {
+			pod.Status.Conditions[i].Status, pod.Status.Conditions[i].Reason = corev1.ConditionFalse, "NodeStatusUnknown"
+		}
+	}
+	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: "example.org/other", Status: corev1.ConditionTrue})
+	if _, err := l.client.CoreV1().Pods("production").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l.until("the pod is ready again", func() bool { return l.ready("web") })
+	time.Sleep(200 * time.Millisecond)
+	if count := l.patches() - before; count != 1 {
+		t.Errorf("%d patches", count)
+	}
+	conditions := l.pod("web").Status.Conditions
+	if last := conditions[len(conditions)-1]; last.Type != "example.org/other" || last.Status != corev1.ConditionTrue {
+		t.Errorf("another's condition is now %+v", last)
+	}
+	for _, condition := range conditions {
+		if condition.Reason != "" {
+			t.Errorf("%s keeps the reason %s", condition.Type, condition.Reason)
+		}
+	}
+}
+
+func TestAStatusThatIsFoundInvalidIsNotToldForEver(t *testing.T) {
+	client := fake.NewClientset()
+	client.PrependReactor("patch", "pods", func(testcore.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "web", nil)
+	})
+	l := startLab(t, t.TempDir(), client)
+	l.run("web", "sleep 60", nil)
+	l.until("it is told", func() bool { return l.patches() > 0 })
+	time.Sleep(5 * apiRetry)
+	if count := l.patches(); count > 2 {
+		t.Errorf("told %d times", count)
+	}
+}
+
+func TestTheNextAgentRunsNothingTwiceThatItsPolicyDoesNot(t *testing.T) {
+	state, client := t.TempDir(), fake.NewClientset()
+	first := startLab(t, state, client)
+	note := "echo x >> $POD_NAME.$C; "
+	policy := func(policy corev1.RestartPolicy) func(*corev1.Pod) {
+		return func(pod *corev1.Pod) {
+			pod.Spec.RestartPolicy = policy
+			other := pod.Spec.Containers[0].DeepCopy()
+			other.Name, other.Args[1] = "other", note+"sleep 60"
+			pod.Spec.Containers = append(pod.Spec.Containers, *other)
+			for i := range pod.Spec.Containers {
+				pod.Spec.Containers[i].Env = []corev1.EnvVar{
+					{Name: "POD_NAME", Value: pod.Name}, {Name: "C", Value: pod.Spec.Containers[i].Name},
+				}
+			}
+		}
+	}
+	first.run("never", note, policy(corev1.RestartPolicyNever))
+	first.run("failure", note, policy(corev1.RestartPolicyOnFailure))
+	for _, name := range []string{"never", "failure"} {
+		first.until(name+" has half completed", func() bool {
+			list := first.pod(name).Status.ContainerStatuses
+			return len(list) == 2 && list[0].State.Terminated != nil && list[1].State.Running != nil
+		})
+	}
+	first.stop()
+	client.ClearActions()
+	second := startLab(t, state, client)
+	second.until("the one has failed", func() bool { return second.pod("never").Status.Phase == corev1.PodFailed })
+	second.until("the other goes on", func() bool {
+		list := second.pod("failure").Status.ContainerStatuses
+		return list[1].RestartCount == 1 && list[1].State.Running != nil && list[0].State.Terminated != nil && list[0].RestartCount == 0
+	})
+	ran := map[string]int{}
+	files, _ := filepath.Glob(filepath.Join(state, "pods", "*", "*.*"))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		ran[filepath.Base(file)] = strings.Count(string(text), "x\n")
+	}
+	for file, wanted := range map[string]int{"never.c": 1, "never.other": 1, "failure.c": 1, "failure.other": 2} {
+		if ran[file] != wanted {
+			t.Errorf("%s ran %d times, wanted %d", file, ran[file], wanted)
+		}
+	}
+}
+
+func TestAPodWithoutAFreeAddressIsStartedWhenThereIsOne(t *testing.T) {
+	l := startLab(t, t.TempDir(), fake.NewClientset())
+	l.run("first", "sleep 60", nil)
+	l.until("it runs", func() bool { return l.ready("first") })
+	l.agent.mu.Lock()
+	for index := range thirdNumbers * fourthNumbers {
+		l.agent.addresses.taken[l.agent.addresses.at(index)] = true
+	}
+	l.agent.mu.Unlock()
+	waiting := func() int {
+		l.agent.mu.Lock()
+		defer l.agent.mu.Unlock()
+		return len(l.agent.waiting)
+	}
+	l.run("second", "sleep 60", nil)
+	l.run("given up", "sleep 60", nil)
+	l.until("two wait", func() bool { return waiting() == 2 })
+	if err := l.client.CoreV1().Pods("production").Delete(t.Context(), "given up", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l.until("one waits", func() bool { return waiting() == 1 })
+	l.delete("first", 0)
+	l.until("the other has its address", func() bool { return l.ready("second") && l.pod("second").Status.PodIP == "127.250.100.1" })
+}
+
+func TestAFailedStartupProbeIsNamed(t *testing.T) {
+	l := startLab(t, t.TempDir(), fake.NewClientset())
+	began := time.Now()
+	l.run("web", "sleep 60", func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].StartupProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{
+			Exec: &corev1.ExecAction{Command: []string{"/bin/false"}}}}
+	})
+	for {
+		select {
+		case event := <-l.agent.recorder.(*record.FakeRecorder).Events:
+			if !strings.Contains(event, "Killing") {
+				continue
+			}
+			if !strings.Contains(event, "failed its startup probe") || time.Since(began) < time.Second {
+				t.Errorf("after %s: %s", time.Since(began), event)
+			}
+			return
+		case <-time.After(10 * time.Second):
+			t.Fatal("it was not given up")
+		}
+	}
+}
+
+func TestTheNodeSaysWhyItIsNotRegistered(t *testing.T) {
+	client := fake.NewClientset()
+	reasons := []string{"first", "first", "first", "second", ""}
+	client.PrependReactor("create", "nodes", func(testcore.Action) (bool, runtime.Object, error) {
+		reason := reasons[0]
+		reasons = reasons[1:]
+		return reason != "", nil, errors.New(reason)
+	})
+	var said bytes.Buffer
+	agent, err := New(Options{Node: "node", Address: "127.250.0.4", PodBase: "127.250.100"}, client, nil, slog.New(slog.NewTextHandler(&said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent.register(t.Context())
+	if text := said.String(); strings.Count(text, "reason=first") != 1 || strings.Count(text, "reason=second") != 1 {
+		t.Errorf("said %s", text)
+	}
 }

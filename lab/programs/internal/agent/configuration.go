@@ -54,6 +54,8 @@ func (c *configuration) configMap(ctx context.Context, namespace, name string) (
 	if known, found := c.configMaps.find(namespace, name); found {
 		return known, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	return c.client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
@@ -61,5 +63,7 @@ func (c *configuration) secret(ctx context.Context, namespace, name string) (*co
 	if known, found := c.secrets.find(namespace, name); found {
 		return known, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
 	return c.client.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 }

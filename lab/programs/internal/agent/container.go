@@ -12,7 +12,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	supervised "platform.recovery/lab/internal/process"
 )
+
+// containerVariable marks all that a container starts, whatever group or session it makes for itself.
+const containerVariable = "LAB_CONTAINER"
 
 // configRetry is how soon a container with a missing ConfigMap or Secret looks for it again.
 const configRetry = 500 * time.Millisecond
@@ -36,7 +41,7 @@ type container struct {
 	process  *process
 	env      *environment
 	finished bool
-	// failing is the liveness failure for which the container is being ended.
+	// failing says that the container is being ended because a probe has given it up.
 	failing bool
 }
 
@@ -52,13 +57,10 @@ func newContainer(pod *podRun, spec *corev1.Container, isInit bool, before []cor
 	return c
 }
 
-// inherit counts on from what an agent before this one has reported: its processes died with it.
+// inherit counts on from what an agent before this one has reported: its processes died with it. What the policy does
+// not run again has ended for good.
 func (c *container) inherit(before *corev1.ContainerStatus) {
 	c.status.RestartCount, c.status.LastTerminationState = before.RestartCount, before.LastTerminationState
-	if before.State.Waiting != nil {
-		return
-	}
-	c.status.RestartCount++
 	ended := before.State.Terminated
 	if running := before.State.Running; running != nil {
 		ended = &corev1.ContainerStateTerminated{
@@ -66,11 +68,24 @@ func (c *container) inherit(before *corev1.ContainerStatus) {
 			StartedAt: running.StartedAt, FinishedAt: metav1.Now(),
 		}
 	}
-	c.status.LastTerminationState = corev1.ContainerState{Terminated: ended}
+	state := corev1.ContainerState{Terminated: ended}
+	switch {
+	case ended == nil: // it waited
+	case c.restarts(ended.ExitCode):
+		c.status.RestartCount++
+		c.status.LastTerminationState = state
+	default:
+		c.status.ContainerID, c.status.State = before.ContainerID, state
+		c.conclude(ended.ExitCode)
+	}
 }
 
 // run returns when the container has ended for good or ctx has. It tells whether the last run was a success.
 func (c *container) run(ctx context.Context) bool {
+	if c.finished { // before this agent
+		c.pod.changed()
+		return c.status.State.Terminated.ExitCode == 0
+	}
 	var restarts, pulls backoff
 	for {
 		process, err := c.start(ctx)
@@ -131,7 +146,7 @@ func (c *container) spawn(ctx context.Context) (*process, *environment, error) {
 		return nil, nil, &startError{"ErrImagePull", err}
 	}
 	resolver := environmentResolver{c.pod.agent.configuration, c.pod.pod, c.pod.ip, c.pod.agent.options.Address}
-	env, err := resolver.resolve(ctx, c.spec, c.pod.given())
+	env, err := resolver.resolve(ctx, c.spec, append(c.pod.given(), [2]string{containerVariable, c.tag()}))
 	if err != nil {
 		return nil, nil, &startError{"CreateContainerConfigError", err}
 	}
@@ -174,6 +189,7 @@ func (c *container) supervise(ctx context.Context, process *process) {
 	c.startProbes(probing, process)
 	<-process.done
 	stopProbing()
+	c.endDescendants()
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	defer c.pod.changed()
@@ -181,6 +197,16 @@ func (c *container) supervise(ctx context.Context, process *process) {
 	c.status.Ready, c.status.Started = false, new(bool)
 	c.status.State = corev1.ContainerState{Terminated: c.ended(process)}
 }
+
+// endDescendants ends what has left the process's group, as the end of a real container would: it may hold the port that
+// the next run needs.
+func (c *container) endDescendants() {
+	if err := supervised.EndMarked(containerVariable, c.tag()); err != nil {
+		c.pod.agent.log.Warn("container not ended", "pod", c.pod.pod.Name, "reason", err)
+	}
+}
+
+func (c *container) tag() string { return string(c.pod.pod.UID) + "/" + c.spec.Name }
 
 func (c *container) ended(process *process) *corev1.ContainerStateTerminated {
 	reason := "Error"
@@ -208,10 +234,15 @@ func (c *container) restarts(code int32) bool {
 func (c *container) finish(code int32) bool {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
-	c.finished = true
-	c.status.Ready = c.isInit && code == 0
+	c.conclude(code)
 	c.pod.changed()
 	return code == 0
+}
+
+// conclude leaves the container as it ended last.
+func (c *container) conclude(code int32) {
+	c.finished = true
+	c.status.Ready = c.isInit && code == 0
 }
 
 // awaitRestart waits out the back-off and counts the restart.
@@ -246,33 +277,33 @@ func (c *container) await(ctx context.Context, delay time.Duration) bool {
 // startProbes begins with the startup probe alone if there is one: until it succeeds the others have no say.
 func (c *container) startProbes(ctx context.Context, current *process) {
 	rest := func() {
-		c.startProbe(ctx, current, "Readiness", c.spec.ReadinessProbe, c.turnReady)
-		c.startProbe(ctx, current, "Liveness", c.spec.LivenessProbe, c.turnAlive)
+		c.startProbe(ctx, "Readiness", c.spec.ReadinessProbe, func(healthy bool) { c.turnReady(current, healthy) })
+		c.startProbe(ctx, "Liveness", c.spec.LivenessProbe, func(healthy bool) {
+			if !healthy {
+				c.fail(current, "liveness")
+			}
+		})
 	}
 	if c.spec.StartupProbe == nil {
 		rest()
 		return
 	}
-	c.startProbe(ctx, current, "Startup", c.spec.StartupProbe, func(_ *process, healthy bool) {
+	c.startProbe(ctx, "Startup", c.spec.StartupProbe, func(healthy bool) {
 		if !healthy {
-			c.turnAlive(current, false)
+			c.fail(current, "startup")
 			return
 		}
-		c.turnStarted()
+		c.turnStarted(current)
 		rest()
 	})
 }
 
-func (c *container) startProbe(
-	ctx context.Context, current *process, kind string, probe *corev1.Probe, turned func(*process, bool),
-) {
+func (c *container) startProbe(ctx context.Context, kind string, probe *corev1.Probe, turned func(healthy bool)) {
 	if probe == nil {
 		return
 	}
 	p := &prober{
-		probe: probe, check: c.checker(numbered(probe, c.spec)),
-		fast: kind != "Liveness", once: kind == "Startup",
-		turned: func(healthy bool, _ error) { turned(current, healthy) },
+		probe: probe, check: c.checker(probe), fast: kind != "Liveness", once: kind == "Startup", turned: turned,
 		failed: func(err error) {
 			c.pod.event(corev1.EventTypeWarning, "Unhealthy", kind+" probe failed: "+err.Error())
 		},
@@ -283,9 +314,9 @@ func (c *container) startProbe(
 func (c *container) checker(probe *corev1.Probe) func(context.Context) error {
 	switch {
 	case probe.HTTPGet != nil:
-		return func(ctx context.Context) error { return checkHTTP(ctx, probe.HTTPGet, c.pod.ip) }
+		return func(ctx context.Context) error { return checkHTTP(ctx, probe.HTTPGet, c.spec, c.pod.ip) }
 	case probe.TCPSocket != nil:
-		return func(ctx context.Context) error { return checkTCP(ctx, probe.TCPSocket, c.pod.ip) }
+		return func(ctx context.Context) error { return checkTCP(ctx, probe.TCPSocket, c.spec, c.pod.ip) }
 	case probe.Exec != nil:
 		return func(ctx context.Context) error { return c.checkExec(ctx, probe.Exec.Command) }
 	}
@@ -321,9 +352,12 @@ func (c *container) checkExec(ctx context.Context, command []string) error {
 	return nil
 }
 
-func (c *container) turnStarted() {
+func (c *container) turnStarted(process *process) {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
+	if c.process != process {
+		return
+	}
 	started := true
 	c.status.Started = &started
 	c.status.Ready = c.spec.ReadinessProbe == nil
@@ -339,14 +373,15 @@ func (c *container) turnReady(process *process, healthy bool) {
 	}
 }
 
-func (c *container) turnAlive(process *process, healthy bool) {
+// fail ends a process that a probe has given up.
+func (c *container) fail(process *process, probe string) {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
-	if healthy || c.process != process || c.failing {
+	if c.process != process || c.failing {
 		return
 	}
 	c.failing = true
-	c.pod.event(corev1.EventTypeNormal, "Killing", "Container "+c.spec.Name+" failed its liveness probe, will be restarted")
+	c.pod.event(corev1.EventTypeNormal, "Killing", "Container "+c.spec.Name+" failed its "+probe+" probe, will be restarted")
 	go process.stop(grace(c.pod.pod))
 }
 

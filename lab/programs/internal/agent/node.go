@@ -36,11 +36,16 @@ func ClientConfig(config *rest.Config) *rest.Config {
 
 // register makes the node known, waiting for the API as long as it takes; false when ctx ended before.
 func (a *Agent) register(ctx context.Context) bool {
+	said := ""
 	for ctx.Err() == nil {
 		err := a.tryRegister(ctx)
 		if err == nil {
 			a.log.Info("registered", "node", a.options.Node)
 			return true
+		}
+		if why := err.Error(); why != said {
+			a.log.Warn("not registered yet", "node", a.options.Node, "reason", why)
+			said = why
 		}
 		pause(ctx, watchRetry)
 	}
@@ -66,17 +71,17 @@ func (a *Agent) node() *corev1.Node {
 		ObjectMeta: metav1.ObjectMeta{Name: a.options.Node, Labels: map[string]string{
 			corev1.LabelHostname: a.options.Node, corev1.LabelOSStable: runtime.GOOS, corev1.LabelArchStable: runtime.GOARCH,
 		}},
-		Status: a.nodeStatus(),
+		Status: a.nodeStatus(nil),
 	}
 }
 
-func (a *Agent) nodeStatus() corev1.NodeStatus {
+func (a *Agent) nodeStatus(before []corev1.NodeCondition) corev1.NodeStatus {
 	room := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("100"), corev1.ResourceMemory: resource.MustParse("64Gi"),
 		corev1.ResourcePods: resource.MustParse("500"), corev1.ResourceEphemeralStorage: resource.MustParse("64Gi"),
 	}
 	return corev1.NodeStatus{
-		Capacity: room, Allocatable: room, Conditions: nodeConditions(metav1.NewTime(time.Now())),
+		Capacity: room, Allocatable: room, Conditions: nodeConditions(before, metav1.NewTime(time.Now())),
 		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: a.options.Address}},
 		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
 		NodeInfo: corev1.NodeSystemInfo{
@@ -86,11 +91,18 @@ func (a *Agent) nodeStatus() corev1.NodeStatus {
 	}
 }
 
-func nodeConditions(now metav1.Time) []corev1.NodeCondition {
+// nodeConditions keep their times of transition while their status stays what it was before.
+func nodeConditions(before []corev1.NodeCondition, now metav1.Time) []corev1.NodeCondition {
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason string) corev1.NodeCondition {
-		return corev1.NodeCondition{
+		wanted := corev1.NodeCondition{
 			Type: kind, Status: status, Reason: reason, LastHeartbeatTime: now, LastTransitionTime: now,
 		}
+		for i := range before {
+			if before[i].Type == kind && before[i].Status == status {
+				wanted.LastTransitionTime = before[i].LastTransitionTime
+			}
+		}
+		return wanted
 	}
 	return []corev1.NodeCondition{
 		condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory"),
@@ -142,11 +154,15 @@ func (a *Agent) renewLease(ctx context.Context) error {
 
 // patchNode says the whole status again: an agent that was away finds its node marked as lost.
 func (a *Agent) patchNode(ctx context.Context) error {
-	patch, err := json.Marshal(map[string]any{"status": a.nodeStatus()})
+	nodes := a.client.CoreV1().Nodes()
+	known, err := nodes.Get(ctx, a.options.Node, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	_, err = a.client.CoreV1().Nodes().Patch(
-		ctx, a.options.Node, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	patch, err := json.Marshal(map[string]any{"status": a.nodeStatus(known.Status.Conditions)})
+	if err != nil {
+		return err
+	}
+	_, err = nodes.Patch(ctx, a.options.Node, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }

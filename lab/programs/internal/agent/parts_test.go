@@ -7,6 +7,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +22,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 )
 
 func TestAddressesGoRound(t *testing.T) {
@@ -206,7 +214,7 @@ func probing(t *testing.T, probe corev1.Probe, fast bool, lasts time.Duration, h
 				}
 				return errors.New("no")
 			},
-			turned: func(healthy bool, _ error) {
+			turned: func(healthy bool) {
 				if len(results) == 0 || results[len(results)-1] != healthy {
 					turned, results = append(turned, time.Since(began)), append(results, healthy)
 				}
@@ -230,8 +238,24 @@ func TestReadinessIsAskedFastUntilItsFirstSuccess(t *testing.T) {
 	if !slices.Equal(results, []bool{true, false}) || turned[0] != 300*time.Millisecond || turned[1] != 3300*time.Millisecond {
 		t.Fatalf("turned %v at %v", results, turned)
 	}
-	if !slices.Equal(failed, []time.Duration{0, 2300 * time.Millisecond, 3300 * time.Millisecond}) {
+	if !slices.Equal(failed, []time.Duration{2300 * time.Millisecond, 3300 * time.Millisecond}) {
 		t.Fatalf("counted failures at %v", failed)
+	}
+}
+
+func TestAFailureAtOnceDoesNotCount(t *testing.T) {
+	probe := corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1}
+	_, turned, _, results := probing(t, probe, true, 1500*time.Millisecond, func(time.Duration) bool { return false })
+	if !slices.Equal(results, []bool{false}) || turned[0] < time.Second {
+		t.Fatalf("turned %v at %v", results, turned)
+	}
+}
+
+func TestFurtherSuccessesAreCountedInPeriods(t *testing.T) {
+	probe := corev1.Probe{PeriodSeconds: 1, SuccessThreshold: 3}
+	_, turned, _, results := probing(t, probe, true, 4*time.Second, func(at time.Duration) bool { return at >= 50*time.Millisecond })
+	if !slices.Equal(results, []bool{true}) || turned[0] != 2050*time.Millisecond {
+		t.Fatalf("turned %v at %v", results, turned)
 	}
 }
 
@@ -240,6 +264,87 @@ func TestLivenessWaitsForAPeriodAndForItsThreshold(t *testing.T) {
 	asked, turned, _, results := probing(t, probe, false, 21*time.Second, func(at time.Duration) bool { return at < 6*time.Second })
 	if asked[0] != 5*time.Second || !slices.Equal(results, []bool{true, false}) || turned[1] != 20*time.Second {
 		t.Fatalf("asked at %v, turned %v at %v", asked, results, turned)
+	}
+}
+
+func TestHTTPProbe(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, "/nowhere", http.StatusFound)
+		case r.URL.String() != "/healthz?full" || r.Host != "name.example" || r.Header.Get("X-Probe") != "yes":
+			http.Error(w, "asked "+r.Host+r.URL.String(), http.StatusNotFound)
+		}
+	})
+	plain, secure := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer plain.Close()
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	port := func(server *httptest.Server) intstr.IntOrString {
+		return intstr.FromInt32(int32(server.Listener.Addr().(*net.TCPAddr).Port))
+	}
+	container := &corev1.Container{Name: "c", Ports: []corev1.ContainerPort{{Name: "web", ContainerPort: port(plain).IntVal}}}
+	headers := []corev1.HTTPHeader{{Name: "host", Value: "name.example"}, {Name: "X-Probe", Value: "yes"}}
+	for name, test := range map[string]struct {
+		action corev1.HTTPGetAction
+		wanted string
+	}{
+		"good":          {corev1.HTTPGetAction{Path: "/healthz?full", Port: port(plain), HTTPHeaders: headers}, ""},
+		"named port":    {corev1.HTTPGetAction{Path: "healthz?full", Port: intstr.FromString("web"), HTTPHeaders: headers}, ""},
+		"self-signed":   {corev1.HTTPGetAction{Path: "/healthz?full", Port: port(secure), Scheme: "HTTPS", HTTPHeaders: headers}, ""},
+		"a redirect":    {corev1.HTTPGetAction{Path: "/moved", Port: port(plain)}, ""},
+		"bad":           {corev1.HTTPGetAction{Path: "/x", Port: port(plain)}, "statuscode: 404: asked 127.0.0.1"},
+		"unknown port":  {corev1.HTTPGetAction{Port: intstr.FromString("other")}, `container c has no port named "other"`},
+		"another place": {corev1.HTTPGetAction{Host: "127.250.0.9", Port: port(plain)}, "127.250.0.9"},
+	} {
+		err := checkHTTP(t.Context(), &test.action, container, "127.0.0.1")
+		if (err == nil) != (test.wanted == "") || err != nil && !strings.Contains(err.Error(), test.wanted) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestAProbeOfTheRunBeforeHasNoSay(t *testing.T) {
+	run := &podRun{news: make(chan struct{}, 1), pod: &corev1.Pod{}}
+	c := newContainer(run, &corev1.Container{Name: "c"}, false, nil)
+	c.process = &process{}
+	c.turnStarted(&process{})
+	if *c.status.Started || c.status.Ready {
+		t.Error("it started the next run")
+	}
+	c.turnStarted(c.process)
+	if !*c.status.Started || !c.status.Ready {
+		t.Error("its own run did not start")
+	}
+}
+
+func TestConditionsOfANodeKeepTheirTimes(t *testing.T) {
+	then, now := metav1.Unix(1000, 0), metav1.Unix(2000, 0)
+	before := nodeConditions(nil, then)
+	before[3].Status = corev1.ConditionUnknown
+	after := nodeConditions(before, now)
+	if after[0].LastTransitionTime != then || after[0].LastHeartbeatTime != now || after[3].LastTransitionTime != now {
+		t.Errorf("got %+v", after)
+	}
+}
+
+// requireDeadline is an API that answers nothing and notes which calls might wait for ever.
+type requireDeadline struct{ without []string }
+
+func (r *requireDeadline) RoundTrip(request *http.Request) (*http.Response, error) {
+	if _, limited := request.Context().Deadline(); !limited {
+		r.without = append(r.without, request.URL.Path)
+	}
+	return nil, errors.New("no answer")
+}
+
+func TestConfigurationIsNotAskedForWithoutEnd(t *testing.T) {
+	transport := &requireDeadline{}
+	configuration := newConfiguration(kubernetes.NewForConfigOrDie(&rest.Config{Transport: transport}))
+	_, err1 := configuration.configMap(context.Background(), "production", "c")
+	_, err2 := configuration.secret(context.Background(), "production", "s")
+	if err1 == nil || err2 == nil || len(transport.without) > 0 {
+		t.Errorf("%v, %v, without deadline: %v", err1, err2, transport.without)
 	}
 }
 

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	supervised "platform.recovery/lab/internal/process"
 )
 
 // apiRetry is how soon a call that the API did not answer is made again.
@@ -44,6 +46,7 @@ type podRun struct {
 	mu    sync.Mutex
 	inits []*container
 	mains []*container
+	told  *corev1.PodStatus // what the API has, as far as this node knows
 }
 
 func newPodRun(agent *Agent, pod *corev1.Pod, ip string) *podRun {
@@ -51,7 +54,7 @@ func newPodRun(agent *Agent, pod *corev1.Pod, ip string) *podRun {
 	run := &podRun{
 		agent: agent, pod: pod, ip: ip, startedAt: time.Now(), ctx: ctx, end: end,
 		folder: filepath.Join(agent.podsFolder(), pod.Namespace+"_"+pod.Name+"_"+string(pod.UID)),
-		news:   make(chan struct{}, 1), done: make(chan struct{}),
+		news:   make(chan struct{}, 1), done: make(chan struct{}), told: &pod.Status,
 	}
 	if pod.Status.StartTime != nil {
 		run.startedAt = pod.Status.StartTime.Time
@@ -134,6 +137,8 @@ func (run *podRun) given() [][2]string {
 		{"HOSTNAME", run.pod.Name},
 		{"POD_IP", run.ip},
 		{"LAB_RESOLVER", run.agent.options.Resolver},
+		// Orphans of a pod whose agent was killed end with the agent's own.
+		{supervised.TagVariable, os.Getenv(supervised.TagVariable)},
 	}
 }
 
@@ -149,9 +154,17 @@ func (run *podRun) event(kind, reason, message string) {
 	run.agent.recorder.Event(run.pod, kind, reason, message)
 }
 
-// report tells the API every new status until the pod is told to end: from then on only its disappearance counts.
+// hear takes what the API has now. Others write there too: the control plane marks the pods of a silent node unready,
+// and leaves it to the node to say when they are not.
+func (run *podRun) hear(status *corev1.PodStatus) {
+	run.mu.Lock()
+	run.told = status
+	run.mu.Unlock()
+	run.changed()
+}
+
+// report tells the API whatever it has wrong until the pod is told to end: from then on only its disappearance counts.
 func (run *podRun) report() {
-	last := run.pod.Status.DeepCopy()
 	for {
 		select {
 		case <-run.ctx.Done():
@@ -161,17 +174,20 @@ func (run *podRun) report() {
 		run.agent.podsFile.changed()
 		run.settle()
 		run.mu.Lock()
-		status := podStatus(last, run, time.Now())
+		told := run.told
+		status := podStatus(told, run, time.Now())
 		run.mu.Unlock()
-		if equality.Semantic.DeepEqual(*last, status) {
-			continue
-		}
-		if !run.send(&status) {
+		if !run.send(told, status) {
 			run.changed()
 			pause(run.ctx, apiRetry)
 			continue
 		}
-		last = &status
+		run.mu.Lock()
+		// What was heard meanwhile may be newer than the answer; it has woken this reporter again.
+		if run.told == told {
+			run.told = status
+		}
+		run.mu.Unlock()
 	}
 }
 
@@ -205,11 +221,15 @@ func (run *podRun) starting() bool {
 	return starting
 }
 
-// send tells whether the status was taken, or never will be because the pod is gone.
-func (run *podRun) send(status *corev1.PodStatus) bool {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": run.pod.UID}, "status": status})
+// send makes the API's status the wanted one by a patch of what differs. It tells whether the patch was needless, was
+// taken or never will be, because the pod is gone or the API finds it wrong.
+func (run *podRun) send(told, wanted *corev1.PodStatus) bool {
+	patch, err := statusPatch(run.pod.UID, told, wanted)
 	if err != nil {
 		run.agent.log.Error("status does not encode", "pod", run.pod.Name, "reason", err)
+		return true
+	}
+	if patch == nil {
 		return true
 	}
 	pods := run.agent.client.CoreV1().Pods(run.pod.Namespace)
@@ -222,7 +242,24 @@ func (run *podRun) send(status *corev1.PodStatus) bool {
 	if run.ctx.Err() == nil {
 		run.agent.log.Warn("status not taken", "pod", run.pod.Name, "reason", err)
 	}
-	return false
+	return apierrors.IsInvalid(err)
+}
+
+// statusPatch is nil if there is no difference. It is of this pod only, not of one that has taken its name.
+func statusPatch(uid types.UID, told, wanted *corev1.PodStatus) ([]byte, error) {
+	before, err := json.Marshal(told)
+	if err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(wanted)
+	if err != nil {
+		return nil, err
+	}
+	difference, err := strategicpatch.CreateTwoWayMergePatch(before, after, corev1.PodStatus{})
+	if err != nil || string(difference) == "{}" {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid}, "status": json.RawMessage(difference)})
 }
 
 // remove makes the API forget the pod, which it does only on a node's word that nothing of it is left.

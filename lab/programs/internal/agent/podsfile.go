@@ -9,17 +9,15 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
 // runningPod is what faults on pods need to know.
 type runningPod struct {
-	Namespace string    `json:"namespace"`
-	Name      string    `json:"name"`
-	UID       string    `json:"uid"`
-	IP        string    `json:"ip"`
-	PID       int       `json:"pid"`
-	StartedAt time.Time `json:"started_at"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+	IP        string `json:"ip"`
+	PID       int    `json:"pid"`
 }
 
 // podsFile keeps the list of running pods in a file that readers always find whole.
@@ -74,8 +72,7 @@ func (a *Agent) list() []runningPod {
 		run.mu.Lock()
 		if process := run.mains[0].process; process != nil {
 			pods = append(pods, runningPod{
-				Namespace: run.pod.Namespace, Name: run.pod.Name, UID: string(run.pod.UID), IP: run.ip,
-				PID: process.pid, StartedAt: process.startedAt.UTC(),
+				Namespace: run.pod.Namespace, Name: run.pod.Name, UID: string(run.pod.UID), IP: run.ip, PID: process.pid,
 			})
 		}
 		run.mu.Unlock()

@@ -4,11 +4,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// fastInterval is how often readiness and startup are asked for before the first success: what a lab measures must be
+// fastInterval is how often readiness and startup are asked for until they succeed: what a lab measures must be
 // recovery, not the period of a probe.
 const (
 	fastInterval = 50 * time.Millisecond
@@ -29,12 +32,12 @@ const (
 type prober struct {
 	probe *corev1.Probe
 	check func(context.Context) error
-	// fast asks at fastInterval until the first success.
+	// fast asks at fastInterval until a success.
 	fast bool
 	// once ends the prober at its first success.
 	once bool
 	// turned hears of each result that has reached its threshold, again and again while it lasts.
-	turned func(healthy bool, err error)
+	turned func(healthy bool)
 	// failed hears of each failure that counts.
 	failed func(err error)
 }
@@ -44,7 +47,8 @@ func (p *prober) run(ctx context.Context) {
 	if !p.sleep(ctx, p.firstDelay()) {
 		return
 	}
-	var state probeState
+	// Fast asking begins at once; the periods whose failures count begin with it.
+	state := probeState{countedAt: time.Now()}
 	for {
 		err := p.ask(ctx)
 		if ctx.Err() != nil {
@@ -75,7 +79,7 @@ func (p *prober) judge(state *probeState, err error) {
 		state.successes++
 		if state.successes >= atLeastOne(p.probe.SuccessThreshold, 1) {
 			state.succeeded = true
-			p.turned(true, nil)
+			p.turned(true)
 		}
 		return
 	}
@@ -89,13 +93,13 @@ func (p *prober) judge(state *probeState, err error) {
 	state.failures++
 	p.failed(err)
 	if state.failures >= atLeastOne(p.probe.FailureThreshold, 3) {
-		p.turned(false, err)
+		p.turned(false)
 	}
 }
 
 func (p *prober) interval(state probeState) time.Duration {
 	switch {
-	case !p.fast || state.succeeded:
+	case !p.fast || state.succeeded || state.successes > 0: // further successes that it takes are counted in periods
 		return p.period()
 	case state.asked <= firstAsks:
 		return firstInterval
@@ -144,31 +148,30 @@ func atLeastOne(value, fallback int32) int32 {
 	return fallback
 }
 
-// probeClient makes a connection per probe, as a real node does: one that was kept says little about the next.
+// probeClient makes a connection per probe, as a real node does: one that was kept says little about the next. Nor does
+// a node verify certificates: they are made out to a name, and it knows an address.
 var probeClient = &http.Client{
-	Transport: &http.Transport{DisableKeepAlives: true},
+	Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	},
 }
 
-func checkHTTP(ctx context.Context, action *corev1.HTTPGetAction, address string) error {
-	host := action.Host
-	if host == "" {
-		host = address
+func checkHTTP(ctx context.Context, action *corev1.HTTPGetAction, container *corev1.Container, address string) error {
+	endpoint, err := endpointOf(action.Host, action.Port, container, address)
+	if err != nil {
+		return err
 	}
-	scheme := strings.ToLower(string(action.Scheme))
-	if scheme == "" {
-		scheme = "http"
-	}
-	url := fmt.Sprintf("%s://%s/%s", scheme, net.JoinHostPort(host, action.Port.String()), strings.TrimPrefix(action.Path, "/"))
+	scheme := strings.ToLower(cmp.Or(string(action.Scheme), "http"))
+	url := fmt.Sprintf("%s://%s/%s", scheme, endpoint, strings.TrimPrefix(action.Path, "/"))
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
 	for _, header := range action.HTTPHeaders {
-		request.Header.Set(header.Name, header.Value)
+		request.Header.Add(header.Name, header.Value)
 	}
+	request.Host = cmp.Or(request.Header.Get("Host"), request.Host) // the client ignores it among the headers
 	response, err := probeClient.Do(request)
 	if err != nil {
 		return err
@@ -181,36 +184,27 @@ func checkHTTP(ctx context.Context, action *corev1.HTTPGetAction, address string
 	return nil
 }
 
-func checkTCP(ctx context.Context, action *corev1.TCPSocketAction, address string) error {
-	host := action.Host
-	if host == "" {
-		host = address
+func checkTCP(ctx context.Context, action *corev1.TCPSocketAction, container *corev1.Container, address string) error {
+	endpoint, err := endpointOf(action.Host, action.Port, container, address)
+	if err != nil {
+		return err
 	}
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, action.Port.String()))
+	conn, err := dialer.DialContext(ctx, "tcp", endpoint)
 	if err != nil {
 		return err
 	}
 	return conn.Close()
 }
 
-// numbered returns the probe with a named port replaced by the container's port of that name.
-func numbered(probe *corev1.Probe, container *corev1.Container) *corev1.Probe {
-	probe = probe.DeepCopy()
-	if probe.HTTPGet != nil {
-		probe.HTTPGet.Port = portNumber(probe.HTTPGet.Port, container)
-	}
-	if probe.TCPSocket != nil {
-		probe.TCPSocket.Port = portNumber(probe.TCPSocket.Port, container)
-	}
-	return probe
-}
-
-func portNumber(port intstr.IntOrString, container *corev1.Container) intstr.IntOrString {
-	for _, known := range container.Ports {
-		if port.Type == intstr.String && port.StrVal == known.Name {
-			return intstr.FromInt32(known.ContainerPort)
+// endpointOf is the pod's own address, unless the probe names a host, and the container's port if the probe names one.
+func endpointOf(host string, port intstr.IntOrString, container *corev1.Container, address string) (string, error) {
+	if port.Type == intstr.String {
+		at := slices.IndexFunc(container.Ports, func(known corev1.ContainerPort) bool { return known.Name == port.StrVal })
+		if at < 0 {
+			return "", fmt.Errorf("container %s has no port named %q", container.Name, port.StrVal)
 		}
+		port = intstr.FromInt32(container.Ports[at].ContainerPort)
 	}
-	return port
+	return net.JoinHostPort(cmp.Or(host, address), port.String()), nil
 }

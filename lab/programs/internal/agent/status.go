@@ -5,6 +5,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,19 +14,17 @@ import (
 )
 
 // podStatus is what the node tells the API of a pod. It is computed from the containers alone, so that it can be told
-// again after any loss. before is what was told last; conditions keep its times while their status stays.
-func podStatus(before *corev1.PodStatus, run *podRun, now time.Time) corev1.PodStatus {
-	status := corev1.PodStatus{
-		Phase:             phase(run),
-		HostIP:            run.agent.options.Address,
-		HostIPs:           []corev1.HostIP{{IP: run.agent.options.Address}},
-		PodIP:             run.ip,
-		PodIPs:            []corev1.PodIP{{IP: run.ip}},
-		StartTime:         &metav1.Time{Time: run.startedAt},
-		QOSClass:          before.QOSClass,
-		ContainerStatuses: statuses(run.mains), InitContainerStatuses: statuses(run.inits),
+// again after any loss. told is what the API has: what is not the node's own in it stays, such as others' conditions.
+func podStatus(told *corev1.PodStatus, run *podRun, now time.Time) *corev1.PodStatus {
+	status := told.DeepCopy()
+	status.Phase, status.Reason, status.Message = phase(run), "", ""
+	status.HostIP, status.HostIPs = run.agent.options.Address, []corev1.HostIP{{IP: run.agent.options.Address}}
+	status.PodIP, status.PodIPs = run.ip, []corev1.PodIP{{IP: run.ip}}
+	status.StartTime = &metav1.Time{Time: run.startedAt}
+	status.ContainerStatuses, status.InitContainerStatuses = statuses(run.mains), statuses(run.inits)
+	for _, condition := range conditions(status.Phase, run) {
+		status.Conditions = withCondition(status.Conditions, condition, metav1.NewTime(now))
 	}
-	status.Conditions = conditions(before.Conditions, &status, run, metav1.NewTime(now))
 	return status
 }
 
@@ -68,23 +67,17 @@ func phase(run *podRun) corev1.PodPhase {
 	return corev1.PodRunning
 }
 
-func conditions(
-	before []corev1.PodCondition, status *corev1.PodStatus, run *podRun, now metav1.Time,
-) []corev1.PodCondition {
+func conditions(phase corev1.PodPhase, run *podRun) []corev1.PodCondition {
 	initialized := run.condition(corev1.PodInitialized, unready(run.inits), "ContainersNotInitialized")
 	ready := run.condition(corev1.ContainersReady, unready(run.mains), "ContainersNotReady")
-	if status.Phase == corev1.PodSucceeded || status.Phase == corev1.PodFailed {
+	if phase == corev1.PodSucceeded || phase == corev1.PodFailed {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "PodCompleted", ""
 	}
 	pod := ready
 	pod.Type = corev1.PodReady
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}
 	network := corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue}
-	list := []corev1.PodCondition{scheduled, network, initialized, ready, pod}
-	for i := range list {
-		list[i].LastTransitionTime = transition(before, &list[i], now)
-	}
-	return list
+	return []corev1.PodCondition{scheduled, network, initialized, ready, pod}
 }
 
 func (run *podRun) condition(kind corev1.PodConditionType, unready []string, reason string) corev1.PodCondition {
@@ -107,11 +100,16 @@ func unready(containers []*container) []string {
 	return names
 }
 
-func transition(before []corev1.PodCondition, condition *corev1.PodCondition, now metav1.Time) metav1.Time {
-	for i := range before {
-		if before[i].Type == condition.Type && before[i].Status == condition.Status {
-			return before[i].LastTransitionTime
-		}
+// withCondition changes or adds one condition; its time of transition stays while its status does.
+func withCondition(list []corev1.PodCondition, wanted corev1.PodCondition, now metav1.Time) []corev1.PodCondition {
+	at := slices.IndexFunc(list, func(known corev1.PodCondition) bool { return known.Type == wanted.Type })
+	if at < 0 {
+		wanted.LastTransitionTime = now
+		return append(list, wanted)
 	}
-	return now
+	if list[at].Status != wanted.Status {
+		list[at].LastTransitionTime = now
+	}
+	list[at].Status, list[at].Reason, list[at].Message = wanted.Status, wanted.Reason, wanted.Message
+	return list
 }

@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ const (
 	dependencyTimeout = 400 * time.Millisecond
 	// freshness is how long a good answer is repeated, so that a dependent service's load is not the database's.
 	freshness = 100 * time.Millisecond
+	// longestAnswer is far more than a service says of its readiness.
+	longestAnswer = 64 << 10
 )
 
 // Dependencies are the services without which this one cannot work.
@@ -62,7 +65,11 @@ func (d *Dependencies) ask(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() {
+		// A connection whose answer was not read to its end is not used again.
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, longestAnswer))
+		response.Body.Close()
+	}()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answered %d", url, response.StatusCode)
 	}

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -40,5 +41,28 @@ func TestDependencyIsAskedAgainOnceAndInTime(t *testing.T) {
 func unreadyIf(w http.ResponseWriter, unready bool) {
 	if unready {
 		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+func TestDependencyIsAskedOnAKeptConnection(t *testing.T) {
+	var opened atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ready\n"))
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	dependencies := &Dependencies{client: server.Client(), urls: []string{server.URL}}
+	for range 3 {
+		if err := dependencies.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if count := opened.Load(); count != 1 {
+		t.Fatalf("%d connections", count)
 	}
 }

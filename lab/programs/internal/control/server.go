@@ -76,7 +76,7 @@ func write(response http.ResponseWriter, status int, body any) {
 }
 
 func statusOf(err error) int {
-	conflicts := []error{process.ErrMasked, process.ErrRunning, process.ErrNotRunning}
+	conflicts := []error{process.ErrMasked, process.ErrRunning, process.ErrNotRunning, process.ErrClosing}
 	for _, conflict := range conflicts {
 		if errors.Is(err, conflict) {
 			return http.StatusConflict
@@ -131,7 +131,7 @@ func (s *Server) define(request *http.Request) (any, error) {
 
 // invalid marks an error that is not about the process's state as the caller's.
 func invalid(err error) error {
-	if errors.Is(err, process.ErrRunning) {
+	if errors.Is(err, process.ErrRunning) || errors.Is(err, process.ErrClosing) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errBadRequest, err)

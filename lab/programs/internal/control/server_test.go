@@ -86,7 +86,7 @@ func (l lab) call(method, path, body string) (int, map[string]any) {
 func (l lab) definition(argv ...string) string {
 	raw, err := json.Marshal(map[string]any{
 		"argv": argv, "env": map[string]string{"A": "b"}, "cwd": l.state, "log": filepath.Join(l.state, "log"),
-		"stop_signal": "TERM", "stop_seconds": 2, "kill_signal_tree": true, "restart": "never",
+		"stop_signal": "TERM", "stop_seconds": 2,
 	})
 	if err != nil {
 		l.t.Fatal(err)
@@ -168,6 +168,8 @@ func TestShutdownStopsEverything(t *testing.T) {
 	l.expect(200, "running", "POST", postgres+"/start", "")
 	l.expect(200, "", "POST", "/v1/shutdown", "")
 	l.expect(200, "stopped", "GET", postgres, "")
+	l.expect(409, "", "POST", postgres+"/start", "")
+	l.expect(409, "", "PUT", "/v1/processes/other", l.definition("sleep", "60"))
 }
 
 func TestOthersAreKeptOut(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,8 +24,6 @@ type Definition struct {
 	Log         string            `json:"log"`
 	StopSignal  string            `json:"stop_signal"`
 	StopSeconds float64           `json:"stop_seconds"`
-	KillTree    *bool             `json:"kill_signal_tree"`
-	Restart     string            `json:"restart"`
 }
 
 const defaultStopSeconds = 10
@@ -35,8 +34,14 @@ var signals = map[string]syscall.Signal{
 	"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "ABRT": syscall.SIGABRT,
 }
 
-// ParseSignal reads a signal's name, with or without SIG.
+// lastSignal is the highest number that Linux knows.
+const lastSignal = 64
+
+// ParseSignal reads a signal's number or its name, with or without SIG.
 func ParseSignal(name string) (syscall.Signal, error) {
+	if number, err := strconv.Atoi(name); err == nil && number > 0 && number <= lastSignal {
+		return syscall.Signal(number), nil
+	}
 	if found, known := signals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]; known {
 		return found, nil
 	}
@@ -63,10 +68,6 @@ func (d *Definition) Check() error {
 		return fmt.Errorf("log must be an absolute path, not %q", d.Log)
 	case d.StopSeconds < 0:
 		return errors.New("stop_seconds must not be negative")
-	case d.Restart != "" && d.Restart != "never":
-		return fmt.Errorf("restart must be never, not %q: nothing may come back by itself in the lab", d.Restart)
-	case d.KillTree != nil && !*d.KillTree:
-		return errors.New("kill_signal_tree must be true: a kill always ends the whole tree")
 	}
 	return nil
 }
@@ -92,5 +93,5 @@ func (d *Definition) environment(id string) []string {
 		variables = append(variables, name+"="+value)
 	}
 	slices.Sort(variables)
-	return append(variables, tagVariable+"="+id)
+	return append(variables, TagVariable+"="+id)
 }

@@ -16,9 +16,10 @@ type masks string
 
 func (m masks) file(id string) string { return filepath.Join(string(m), url.PathEscape(id)) }
 
+// has counts a mask that cannot be looked up as there: a fenced server must not start because its folder is out of reach.
 func (m masks) has(id string) bool {
 	_, err := os.Stat(m.file(id))
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (m masks) add(id string) error {

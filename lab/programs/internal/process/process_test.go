@@ -190,12 +190,14 @@ func TestStateAfterAnEndNobodyAskedFor(t *testing.T) {
 		"success": {"exit 0", Stopped, 0},
 		"failure": {"exit 3", Failed, 3},
 		"killed":  {"kill -KILL $$", Failed, -9},
-		"ended":   {"kill -TERM $$", Failed, -15},
+		"aborted": {"kill -ABRT $$", Failed, -6},
+		"ended":   {"kill -TERM $$", Stopped, -15},
+		"no pipe": {"kill -PIPE $$", Stopped, -13},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := define(t, newRegistry(t), wanted.script)
 			must(t, found.Start())
-			await(t, "the end", func() bool { return status(t, found).PID == 0 })
+			await(t, "the end", func() bool { return status(t, found).State != Running })
 			if got := status(t, found); got.State != wanted.state || *got.ExitCode != wanted.code {
 				t.Errorf("got %s and %d, wanted %+v", got.State, *got.ExitCode, wanted)
 			}
@@ -207,9 +209,209 @@ func TestAnOrphanBelongsToItsTreeAndEndsWithIt(t *testing.T) {
 	found := start(t, newRegistry(t), `(setsid sleep 60 &); sleep 60 & wait`, 3)
 	pids := status(t, found).PIDs
 	must(t, syscall.Kill(status(t, found).PID, syscall.SIGKILL))
-	await(t, "the end of all", func() bool { return gone(pids) })
-	if got := status(t, found).State; got != Failed {
-		t.Errorf("state is %s, wanted failed", got)
+	await(t, "the end of all", func() bool { return gone(pids) && status(t, found).State == Failed })
+}
+
+func TestAnOrphanWithoutEnvironmentIsKnownByItsLog(t *testing.T) {
+	registry := newRegistry(t)
+	stranger, err := registry.Define("stranger", Definition{
+		Argv: []string{"/bin/sh", "-c", `(setsid env -i sleep 60 &); sleep 60 & wait`}, Folder: "/", Log: filepath.Join(t.TempDir(), "log"),
+	})
+	must(t, err)
+	must(t, stranger.Start())
+	await(t, "the stranger's tree", func() bool { return len(status(t, stranger).PIDs) == 3 })
+	found := start(t, registry, `(setsid env -i sleep 60 &); sleep 60 & wait`, 3)
+	pids := status(t, found).PIDs
+	must(t, syscall.Kill(found.run().root(), syscall.SIGKILL))
+	await(t, "the end of all", func() bool { return gone(pids) && status(t, found).State == Failed })
+	if got := status(t, stranger); got.State != Running || len(got.PIDs) != 3 {
+		t.Errorf("it took a stranger with it: %+v", got)
+	}
+}
+
+// lingering kills the main process and keeps its run from being declared over until the returned function is called.
+func lingering(t *testing.T, found *Process) (release func()) {
+	t.Helper()
+	current := found.run()
+	current.acting.RLock()
+	must(t, syscall.Kill(current.pid, syscall.SIGKILL))
+	await(t, "the main process's end", func() bool { return current.root() == 0 })
+	return current.acting.RUnlock
+}
+
+func answer(do func() error) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- do() }()
+	return result
+}
+
+func none(t *testing.T, result <-chan error, what string) {
+	t.Helper()
+	select {
+	case err := <-result:
+		t.Fatalf("%s: %v", what, err)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+func TestAProcessHasNotEndedBeforeItsLeftovers(t *testing.T) {
+	for name, end := range map[string]func(*Process) error{"stop": (*Process).Stop, "kill": (*Process).Kill} {
+		t.Run(name, func(t *testing.T) {
+			found := start(t, newRegistry(t), "sleep 60 & wait", 2)
+			found.defined.StopSeconds = 5
+			release := lingering(t, found)
+			if got := status(t, found); got.State != Running || !got.Stopping || got.PID != 0 {
+				t.Errorf("with leftovers: %+v", got)
+			}
+			ended := answer(func() error { return end(found) })
+			none(t, ended, "it did not wait for the leftovers")
+			release()
+			must(t, <-ended)
+			if got := status(t, found); got.State != Failed || got.Stopping || got.Result != BySignal {
+				t.Errorf("an end that was asked for too late: %+v", got)
+			}
+		})
+	}
+}
+
+func TestLeftoversAreListed(t *testing.T) {
+	found := start(t, newRegistry(t), "sleep 60 & wait", 2)
+	must(t, found.Kill())
+	orphan, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "60"}, &syscall.ProcAttr{Env: found.defined.environment(found.id)})
+	must(t, err)
+	if got := status(t, found).PIDs; !slices.Equal(got, []int{orphan}) {
+		t.Errorf("listed %v, wanted %d", got, orphan)
+	}
+	must(t, syscall.Kill(orphan, syscall.SIGKILL))
+}
+
+func TestWhatOutlivesTheEndIsAFailureAndSaid(t *testing.T) {
+	found := define(t, newRegistry(t), "")
+	found.last = &run{id: found.id, ended: make(chan struct{}), exited: true, asked: true, result: Success}
+	survived := errors.New("one process outlived it")
+	found.last.finish(survived)
+	if got := status(t, found); got.State != Failed || got.Result != ByTimeout {
+		t.Errorf("got %+v", got)
+	}
+	if err := found.Stop(); !errors.Is(err, survived) {
+		t.Errorf("stop said %v", err)
+	}
+	if err := found.Kill(); !errors.Is(err, survived) {
+		t.Errorf("kill said %v", err)
+	}
+	found.last = noRun(found.id, "")
+}
+
+func TestAStaleOrderDoesNotHitTheNextRun(t *testing.T) {
+	found := start(t, newRegistry(t), "sleep 60 & wait", 2)
+	former := found.run()
+	must(t, found.Kill())
+	must(t, found.Start())
+	await(t, "the next run", func() bool { return len(status(t, found).PIDs) == 2 })
+	before := status(t, found)
+	must(t, former.kill())
+	must(t, former.stop(syscall.SIGTERM, time.Second))
+	if err := former.freeze(); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("froze the run before: %v", err)
+	}
+	if after := status(t, found); after.State != Running || after.Stopping || !slices.Equal(after.PIDs, before.PIDs) {
+		t.Errorf("%+v became %+v", before, after)
+	}
+}
+
+func TestAMaskDuringTheWaitForLeftoversPreventsTheStart(t *testing.T) {
+	found := start(t, newRegistry(t), "sleep 60 & wait", 2)
+	release := lingering(t, found)
+	started := answer(found.Start)
+	none(t, started, "it did not wait for the leftovers")
+	must(t, <-answer(found.Mask))
+	release()
+	if err := <-started; !errors.Is(err, ErrMasked) {
+		t.Errorf("got %v", err)
+	}
+	if got := status(t, found); got.PID != 0 {
+		t.Errorf("a masked process was started: %+v", got)
+	}
+}
+
+func TestAMaskWaitsForASpawningSoThatAKillAfterItHits(t *testing.T) {
+	found := define(t, newRegistry(t), "sleep 60 & wait")
+	found.spawner.mutex.Lock()
+	started := answer(found.Start)
+	await(t, "the start's turn", func() bool {
+		free := found.starting.TryLock()
+		if free {
+			found.starting.Unlock()
+		}
+		return !free
+	})
+	masked := answer(found.Mask)
+	none(t, masked, "the mask overtook a start")
+	found.spawner.mutex.Unlock()
+	must(t, <-masked)
+	must(t, found.Kill())
+	must(t, <-started)
+	if got := status(t, found); got.PID != 0 || got.ExitCode == nil {
+		t.Errorf("after mask and kill: %+v", got)
+	}
+}
+
+func TestAMaskThatCannotBeReadCounts(t *testing.T) {
+	found := define(t, newRegistry(t), "sleep 60")
+	must(t, os.WriteFile(string(found.masks), nil, 0o600)) // where the folder should be
+	if err := found.Start(); !errors.Is(err, ErrMasked) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNothingStartsOnceTheLabEnds(t *testing.T) {
+	registry := newRegistry(t)
+	found := start(t, registry, "sleep 60 & wait", 2)
+	must(t, registry.StopAll())
+	if err := found.Start(); !errors.Is(err, ErrClosing) {
+		t.Errorf("started: %v", err)
+	}
+	if _, err := registry.Define("new", found.defined); !errors.Is(err, ErrClosing) {
+		t.Errorf("defined: %v", err)
+	}
+}
+
+func TestWhatWasRemovedIsNotStartedByWhoFoundItBefore(t *testing.T) {
+	registry := newRegistry(t)
+	found := start(t, registry, "sleep 60 & wait", 2)
+	if err := registry.Remove(found.id); !errors.Is(err, ErrRunning) {
+		t.Errorf("removed a running process: %v", err)
+	}
+	must(t, found.Kill())
+	must(t, registry.Remove(found.id))
+	if err := found.Start(); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheRegistryAnswersDuringAStart(t *testing.T) {
+	registry := newRegistry(t)
+	found := define(t, registry, "sleep 60 & wait")
+	definition := found.defined
+	found.starting.Lock()
+	defined := answer(func() error { _, err := registry.Define(found.id, definition); return err })
+	none(t, defined, "it was defined anew during a start")
+	_, err := registry.Find(found.id)
+	must(t, err)
+	found.starting.Unlock()
+	must(t, <-defined)
+}
+
+func TestSignalsByNameAndNumber(t *testing.T) {
+	for text, wanted := range map[string]syscall.Signal{"KILL": 9, "sigterm": 15, "9": 9, "64": 64} {
+		if got, err := ParseSignal(text); err != nil || got != wanted {
+			t.Errorf("%s: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "NOPE", "0", "-9", "65"} {
+		if got, err := ParseSignal(text); err == nil {
+			t.Errorf("%s: %d", text, got)
+		}
 	}
 }
 
@@ -269,7 +471,7 @@ func TestAChildSeesOnlyItsOwnEnvironmentAndAppendsToItsLog(t *testing.T) {
 	found.defined.Environment = map[string]string{"GIVEN": "value"}
 	must(t, os.WriteFile(found.defined.Log, []byte("before\n"), 0o600))
 	must(t, found.Start())
-	await(t, "the end", func() bool { return status(t, found).PID == 0 })
+	await(t, "the end", func() bool { return status(t, found).State != Running })
 	log, err := os.ReadFile(found.defined.Log)
 	must(t, err)
 	text := string(log)
@@ -330,15 +532,12 @@ func TestParseStat(t *testing.T) {
 
 func TestDefinitionsThatCannotWork(t *testing.T) {
 	valid := Definition{Argv: []string{"true"}, Folder: "/", Log: "/dev/null"}
-	no := false
 	for name, change := range map[string]func(*Definition){
-		"argv":             func(d *Definition) { d.Argv = nil },
-		"cwd":              func(d *Definition) { d.Folder = "relative" },
-		"log":              func(d *Definition) { d.Log = "" },
-		"stop_signal":      func(d *Definition) { d.StopSignal = "NOPE" },
-		"stop_seconds":     func(d *Definition) { d.StopSeconds = -1 },
-		"restart":          func(d *Definition) { d.Restart = "always" },
-		"kill_signal_tree": func(d *Definition) { d.KillTree = &no },
+		"argv":         func(d *Definition) { d.Argv = nil },
+		"cwd":          func(d *Definition) { d.Folder = "relative" },
+		"log":          func(d *Definition) { d.Log = "" },
+		"stop_signal":  func(d *Definition) { d.StopSignal = "NOPE" },
+		"stop_seconds": func(d *Definition) { d.StopSeconds = -1 },
 	} {
 		broken := valid
 		change(&broken)

@@ -18,8 +18,9 @@ var validID = regexp.MustCompile(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`)
 type Registry struct {
 	spawner *Spawner
 	masks   masks
-	mutex   sync.Mutex
+	mutex   sync.Mutex // guards what follows; never held while a process is waited for
 	known   map[string]*Process
+	closing bool
 }
 
 // NewRegistry keeps what must survive the supervisor in the state folder.
@@ -39,14 +40,25 @@ func (r *Registry) Define(id string, wanted Definition) (*Process, error) {
 	if err := wanted.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	found, known := r.known[id]
-	if !known {
-		found = &Process{id: id, spawner: r.spawner, masks: r.masks}
-		r.known[id] = found
+	found, err := r.findOrAdd(id)
+	if err != nil {
+		return nil, err
 	}
 	return found, found.redefine(wanted)
+}
+
+func (r *Registry) findOrAdd(id string) (*Process, error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.closing {
+		return nil, fmt.Errorf("%s %w", id, ErrClosing)
+	}
+	if found, known := r.known[id]; known {
+		return found, nil
+	}
+	added := &Process{id: id, spawner: r.spawner, masks: r.masks, last: noRun(id, "")}
+	r.known[id] = added
+	return added, nil
 }
 
 // Find returns a defined process.
@@ -59,17 +71,17 @@ func (r *Registry) Find(id string) (*Process, error) {
 	return nil, fmt.Errorf("process %s %w", id, ErrUnknown)
 }
 
-// Remove forgets a process that is not running.
+// Remove forgets a process of which nothing runs. A start that has found it before is refused.
 func (r *Registry) Remove(id string) error {
+	found, err := r.Find(id)
+	if err != nil {
+		return err
+	}
+	if err := found.retire(); err != nil {
+		return err
+	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	found, known := r.known[id]
-	if !known {
-		return fmt.Errorf("process %s %w", id, ErrUnknown)
-	}
-	if found.alive() {
-		return fmt.Errorf("%s %w: stop it before it is removed", id, ErrRunning)
-	}
 	delete(r.known, id)
 	return nil
 }
@@ -97,10 +109,17 @@ func (r *Registry) all() []*Process {
 	return list
 }
 
-// StopAll ends everything, last started first, because what starts later depends on what was there before.
+// StopAll ends everything, last started first, because what starts later depends on what was there before. Nothing is
+// started any more from then on: it would outlive the end.
 func (r *Registry) StopAll() error {
+	r.mutex.Lock()
+	r.closing = true
+	r.mutex.Unlock()
 	list := r.all()
-	slices.SortFunc(list, func(a, b *Process) int { return b.startTime().Compare(a.startTime()) })
+	for _, found := range list {
+		found.refuse(ErrClosing)
+	}
+	slices.SortFunc(list, func(a, b *Process) int { return b.run().started.Compare(a.run().started) })
 	problems := []error{}
 	for _, found := range list {
 		problems = append(problems, found.end())

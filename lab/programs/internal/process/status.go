@@ -35,20 +35,11 @@ func (p *Process) Status() (Status, error) {
 }
 
 func (p *Process) statusIn(table processTable, proportional bool) Status {
-	p.mutex.Lock()
-	status := Status{PID: p.pid, ExitCode: p.exitCode, Result: p.result, Stopping: p.stopping}
-	if !p.started.IsZero() {
-		status.StartedAt = FormatTime(p.started)
-	}
-	asked := p.asked
-	p.mutex.Unlock()
+	current := p.run()
+	status := current.status(table)
 	status.Masked = p.masks.has(p.id)
-	status.State = stateOf(status, asked, table)
 	status.PIDs = []int{}
-	members := []entry{}
-	if status.PID != 0 {
-		members = table.tree(status.PID, p.id)
-	}
+	members := table.tree(status.PID, current.owns)
 	for _, member := range members {
 		status.PIDs = append(status.PIDs, member.pid)
 		status.ResidentKiB += member.residentKiB
@@ -59,17 +50,27 @@ func (p *Process) statusIn(table processTable, proportional bool) Status {
 	return status
 }
 
-func stateOf(status Status, asked bool, table processTable) State {
-	switch {
-	case status.PID != 0 && table.entries[status.PID].state == 'T':
-		return Frozen
-	case status.PID != 0:
-		return Running
-	case status.Result == ByStart || !asked && status.Result != Success && status.Result != "":
-		return Failed
-	default:
-		return Stopped
+func (r *run) status(table processTable) Status {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	status := Status{ExitCode: r.exitCode, Result: r.result, Stopping: r.stopping}
+	if !r.started.IsZero() {
+		status.StartedAt = FormatTime(r.started)
 	}
+	if !r.exited {
+		status.PID = r.pid
+	}
+	switch failed := r.result != Success && r.result != ""; {
+	case table.entries[status.PID].state == 'T':
+		status.State = Frozen
+	case !r.over():
+		status.State = Running
+	case r.trouble != nil || failed && !r.asked:
+		status.State = Failed
+	default:
+		status.State = Stopped
+	}
+	return status
 }
 
 func sumProportional(members []entry) *int64 {

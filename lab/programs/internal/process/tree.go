@@ -9,11 +9,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// tagVariable marks every process that descends from a supervised one. A descendant that outlives its parent is
+// TagVariable marks every process that descends from a supervised one. A descendant that outlives its parent is
 // handed to the supervisor by the kernel and would otherwise be lost to its tree.
-const tagVariable = "LAB_PROCESS"
+const TagVariable = "LAB_PROCESS"
 
 // entry is what /proc/<pid>/stat says about one process.
 type entry struct {
@@ -34,15 +36,11 @@ type processTable struct {
 
 func readProcesses() (processTable, error) {
 	table := processTable{entries: map[int]entry{}, children: map[int][]int{}}
-	names, err := readNames("/proc")
+	pids, err := readPIDs()
 	if err != nil {
 		return table, err
 	}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		found, err := readEntry(pid)
 		if err != nil {
 			continue // it ended between the two reads
@@ -53,13 +51,20 @@ func readProcesses() (processTable, error) {
 	return table, nil
 }
 
-func readNames(folder string) ([]string, error) {
-	handle, err := os.Open(folder)
+func readPIDs() ([]int, error) {
+	folder, err := os.Open("/proc")
 	if err != nil {
 		return nil, err
 	}
-	defer handle.Close()
-	return handle.Readdirnames(-1)
+	defer folder.Close()
+	names, err := folder.Readdirnames(-1)
+	pids := []int{}
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
 }
 
 func readEntry(pid int) (entry, error) {
@@ -89,15 +94,15 @@ func parseStat(pid int, raw []byte) (entry, error) {
 	return entry{pid: pid, parent: parentPID, state: fields[state][0], residentKiB: kib}, nil
 }
 
-// tree lists the living processes below root (root first, parents before children) and the orphans tagged id.
+// tree lists the living processes below root (root first, parents before children) and the orphans that are owned.
 // Sessions and groups would not do: PostgreSQL's backends each start a session of their own.
-func (t processTable) tree(root int, id string) []entry {
+func (t processTable) tree(root int, owned func(pid int) bool) []entry {
 	queue := []int{}
 	if root != 0 {
 		queue = append(queue, root)
 	}
 	for _, pid := range t.children[os.Getpid()] {
-		if pid != root && taggedAs(pid, id) {
+		if pid != root && owned(pid) {
 			queue = append(queue, pid)
 		}
 	}
@@ -112,14 +117,50 @@ func (t processTable) tree(root int, id string) []entry {
 	return members
 }
 
-func taggedAs(pid int, id string) bool {
+// variable reads a variable of another process's environment.
+func variable(pid int, name string) (value string, found bool) {
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
-		return false
+		return "", false
 	}
-	wanted := []byte(tagVariable + "=" + id)
-	for variable := range bytes.SplitSeq(environment, []byte{0}) {
-		if bytes.Equal(variable, wanted) {
+	for pair := range strings.SplitSeq(string(environment), "\x00") {
+		if value, found := strings.CutPrefix(pair, name+"="); found {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// EndMarked kills the processes whose environment holds a value of a variable until none is left.
+func EndMarked(name, value string) error {
+	deadline := time.Now().Add(settleTimeout)
+	for {
+		pids, err := readPIDs()
+		if err != nil {
+			return err
+		}
+		marked := []int{}
+		for _, pid := range pids {
+			if found, tagged := variable(pid, name); tagged && found == value {
+				marked = append(marked, pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it ended between the two, or is still there the next time
+			}
+		}
+		if len(marked) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v outlived SIGKILL for %s", marked, settleTimeout)
+		}
+		time.Sleep(settleInterval)
+	}
+}
+
+// writesTo tells whether a process's output or its errors go to a file.
+func writesTo(pid int, file os.FileInfo) bool {
+	for _, descriptor := range []int{1, 2} {
+		found, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, descriptor))
+		if err == nil && os.SameFile(found, file) {
 			return true
 		}
 	}

@@ -56,6 +56,13 @@ func (r *Registry) Close(name string) error {
 	return nil
 }
 
+// CloseAll loses every host.
+func (r *Registry) CloseAll() {
+	for name := range r.List() {
+		_ = r.Close(name) // somebody else may have been faster
+	}
+}
+
 // List tells the open hosts' definitions.
 func (r *Registry) List() map[string]Definition {
 	r.mutex.Lock()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -18,7 +19,10 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const handshakeTimeout = 10 * time.Second
+const (
+	handshakeTimeout = 10 * time.Second
+	acceptPause      = 50 * time.Millisecond
+)
 
 // Definition says where a host listens, who may log in and which unit is which process.
 type Definition struct {
@@ -100,8 +104,14 @@ func (h *host) authorize(connection ssh.ConnMetadata, offered ssh.PublicKey) (*s
 func (h *host) accept() {
 	for {
 		connection, err := h.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		if err != nil {
-			return // closed
+			// Such as too many open files: that passes, and a host without its entrance could not be fenced.
+			slog.Warn("a connection was not accepted", "listen", h.definition.Listen, "reason", err)
+			time.Sleep(acceptPause)
+			continue
 		}
 		if !h.enter(connection) {
 			connection.Close()
@@ -173,8 +183,9 @@ func (h *host) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 			}
 			go ssh.DiscardRequests(requests)
 			code := h.run(command.Text, channel, channel.Stderr())
-			_ = channel.CloseWrite()
+			// The code comes first: a client that has nothing more to say closes the session at our end of output.
 			_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)}))
+			_ = channel.CloseWrite()
 			return
 		default:
 			_ = request.Reply(request.Type == "env", nil)

@@ -10,10 +10,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +38,7 @@ type machine struct {
 	hosts     *Registry
 	processes *process.Registry
 	config    *ssh.ClientConfig
+	key       *pem.Block
 }
 
 func newMachine(t *testing.T) *machine {
@@ -52,7 +58,8 @@ func newMachine(t *testing.T) *machine {
 		HostKeyFile:        filepath.Join(folder, "host_key"),
 		AuthorizedKeysFile: filepath.Join(folder, "authorized_keys"),
 	}
-	signer := writeKeys(t, definition)
+	key := newKey(t)
+	signer := writeKeys(t, definition, key)
 	must(t, hosts.Open("us-west-2/postgresql", definition))
 	t.Cleanup(func() {
 		_ = hosts.Close("us-west-2/postgresql")
@@ -61,7 +68,7 @@ func newMachine(t *testing.T) *machine {
 		}
 	})
 	return &machine{
-		t: t, hosts: hosts, processes: processes,
+		t: t, hosts: hosts, processes: processes, key: key,
 		address: hosts.open["us-west-2/postgresql"].listener.Addr().String(),
 		config: &ssh.ClientConfig{
 			User: "postgres", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
@@ -70,10 +77,10 @@ func newMachine(t *testing.T) *machine {
 	}
 }
 
-func writeKeys(t *testing.T, definition Definition) ssh.Signer {
+func writeKeys(t *testing.T, definition Definition, key *pem.Block) ssh.Signer {
 	t.Helper()
 	must(t, os.WriteFile(definition.HostKeyFile, pem.EncodeToMemory(newKey(t)), 0o600))
-	signer := newSigner(t)
+	signer := newSigner(t, key)
 	line := "# who may log in\n" + string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
 	must(t, os.WriteFile(definition.AuthorizedKeysFile, []byte(line), 0o600))
 	return signer
@@ -88,9 +95,9 @@ func newKey(t *testing.T) *pem.Block {
 	return block
 }
 
-func newSigner(t *testing.T) ssh.Signer {
+func newSigner(t *testing.T, key *pem.Block) ssh.Signer {
 	t.Helper()
-	signer, err := ssh.ParsePrivateKey(pem.EncodeToMemory(newKey(t)))
+	signer, err := ssh.ParsePrivateKey(pem.EncodeToMemory(key))
 	must(t, err)
 	return signer
 }
@@ -172,6 +179,7 @@ func TestAFrozenUnitCanBeKilledAndStopped(t *testing.T) {
 	must(t, err)
 	for line, active := range map[string]string{
 		"systemctl kill -s SIGKILL postgresql": "failed\n",
+		"systemctl kill -s 9 postgresql":       "failed\n",
 		"systemctl stop postgresql":            "failed\n",
 	} {
 		m.expect("systemctl start postgresql", 0, "")
@@ -204,10 +212,116 @@ func TestCommandsAreJoined(t *testing.T) {
 	m.expect("&& true", 2, "")
 }
 
+func TestTheExitCodeComesBeforeTheEndOfTheOutput(t *testing.T) {
+	m := newMachine(t)
+	client, err := ssh.Dial("tcp", m.address, m.config)
+	must(t, err)
+	defer client.Close()
+	for range 50 {
+		channel, requests, err := client.OpenChannel("session", nil)
+		must(t, err)
+		_, err = channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{"true"}))
+		must(t, err)
+		_, err = io.ReadAll(channel)
+		must(t, err)
+		select {
+		case request := <-requests:
+			if request == nil || request.Type != "exit-status" {
+				t.Fatalf("got %+v", request)
+			}
+		default:
+			t.Fatal("the output ended before the exit code was there")
+		}
+		channel.Close()
+	}
+}
+
+// TestTheRealClientOnAKeptConnection asks as the fence does: one connection for many sessions, nothing to say in them.
+func TestTheRealClientOnAKeptConnection(t *testing.T) {
+	if _, err := exec.LookPath("ssh"); err != nil {
+		t.Skip("no ssh client is installed here")
+	}
+	m := newMachine(t)
+	folder, err := os.MkdirTemp("", "ssh") // a socket's path must be short
+	must(t, err)
+	defer os.RemoveAll(folder)
+	identity := filepath.Join(folder, "key")
+	must(t, os.WriteFile(identity, pem.EncodeToMemory(m.key), 0o600))
+	host, port, err := net.SplitHostPort(m.address)
+	must(t, err)
+	run := func(words ...string) ([]byte, error) {
+		words = append([]string{
+			"-F", "none", "-p", port, "-l", "postgres", "-i", identity, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
+			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ControlMaster=auto",
+			"-o", "ControlPath=" + filepath.Join(folder, "c"), "-o", "ControlPersist=30",
+		}, words...)
+		return exec.Command("ssh", words...).Output() // its stdin is /dev/null
+	}
+	defer func() { _, _ = run("-O", "exit", host) }()
+	for count := range 50 {
+		output, err := run(host, "systemctl show -p ActiveState postgresql")
+		if err != nil || string(output) != "ActiveState=inactive\n" {
+			t.Fatalf("call %d: %q, %v", count, output, err)
+		}
+	}
+}
+
+// flaky is a listener that fails before it works.
+type flaky struct {
+	net.Listener
+	failures atomic.Int32
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.failures.Add(-1) >= 0 {
+		return nil, syscall.EMFILE
+	}
+	return f.Listener.Accept()
+}
+
+func TestAHostOutlivesTooManyOpenFiles(t *testing.T) {
+	m := newMachine(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	troubled := &flaky{Listener: listener}
+	troubled.failures.Store(2)
+	opened := m.hosts.open["us-west-2/postgresql"]
+	again := &host{
+		definition: opened.definition, find: opened.find, config: opened.config, listener: troubled, open: map[net.Conn]struct{}{},
+	}
+	go again.accept()
+	defer again.close()
+	client, err := ssh.Dial("tcp", listener.Addr().String(), m.config)
+	must(t, err)
+	client.Close()
+}
+
+func TestAUnitEndsWithTheLastOfItsProcesses(t *testing.T) {
+	for wanted, status := range map[string]process.Status{
+		"active running":             {PID: 1},
+		"deactivating stop-sigterm":  {PID: 1, Stopping: true},
+		"deactivating final-sigkill": {Stopping: true, Result: process.BySignal},
+		"failed failed":              {Result: process.BySignal},
+		"inactive dead":              {Result: process.Success},
+	} {
+		if active, sub := activity(status); active+" "+sub != wanted {
+			t.Errorf("%+v: got %s %s, wanted %s", status, active, sub, wanted)
+		}
+	}
+}
+
+func TestAllHostsAreLostAtOnce(t *testing.T) {
+	m := newMachine(t)
+	m.hosts.CloseAll()
+	if _, err := ssh.Dial("tcp", m.address, m.config); err == nil {
+		t.Error("a lost host let somebody in")
+	}
+}
+
 func TestWhoMayLogIn(t *testing.T) {
 	m := newMachine(t)
 	stranger, other := *m.config, *m.config
-	stranger.Auth = []ssh.AuthMethod{ssh.PublicKeys(newSigner(t))}
+	stranger.Auth = []ssh.AuthMethod{ssh.PublicKeys(newSigner(t, newKey(t)))}
 	other.User = "root"
 	for name, config := range map[string]*ssh.ClientConfig{"an unknown key": &stranger, "another user": &other} {
 		if client, err := ssh.Dial("tcp", m.address, config); err == nil {

@@ -303,12 +303,14 @@ func (s *shell) view(name string) view {
 	return seen
 }
 
-// activity: a frozen process is active for systemd, which does not look at what a process does. One that was killed
-// is failed even if the kill was asked for.
+// activity: a frozen process is active for systemd, which does not look at what a process does. A unit has ended when
+// nothing of it is left, and one that was killed is failed even if the kill was asked for.
 func activity(status process.Status) (active, sub string) {
 	switch {
-	case status.PID != 0 && status.Stopping:
+	case status.Stopping && status.PID != 0:
 		return "deactivating", "stop-sigterm"
+	case status.Stopping:
+		return "deactivating", "final-sigkill"
 	case status.PID != 0:
 		return "active", "running"
 	case status.Result == "" || status.Result == process.Success:
