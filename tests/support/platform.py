@@ -52,6 +52,11 @@ def lab(*words: str, ok: bool = True) -> str:
     return done.stdout
 
 
+def lab_version() -> str:
+    """Name the PostgreSQL version to test on: the newest, unless the environment says another."""
+    return os.environ.get("RECOVERY_TEST_POSTGRESQL", "18")
+
+
 def healthy_lab() -> None:
     """Bring the lab back to its first healthy state, data included, unless nothing happened to it."""
     seen = json.loads(lab("status", "--json"))

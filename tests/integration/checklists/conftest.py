@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.platform import healthy_lab, lab
+from tests.support.platform import healthy_lab, lab, lab_version
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _up() -> None:
-    lab("up")
+    # An unhealthy lab is no error here: each test resets what it does not find healthy.
+    lab("up", "--profile", "small", "--postgresql", lab_version(), ok=False)
 
 
 @pytest.fixture

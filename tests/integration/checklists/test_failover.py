@@ -165,7 +165,7 @@ def test_with_a_statement_the_loss_is_exact_and_the_old_primary_never_writes_aga
     held_by_old = {row[0] for row in sql(WEST, f"SELECT key FROM users WHERE key LIKE '{prefix}%'", inside=True)}
     assert not late & held_by_old
     # Healed, it meets the new primary and is stopped by the guard beside it; from then on it refuses, for good.
-    lab("heal", f"{WEST}/postgresql")
+    lab("heal", f"{WEST}/postgresql", ok=False)
     deadline = time.monotonic() + 10
     while not refuses_writes(WEST):
         assert time.monotonic() < deadline, "the old primary takes writes after it was healed"
@@ -173,7 +173,7 @@ def test_with_a_statement_the_loss_is_exact_and_the_old_primary_never_writes_aga
     for _ in range(20):
         assert refuses_writes(WEST)
         time.sleep(0.1)
-    lab("heal")
+    lab("heal", ok=False)
     assert refuses_writes(WEST), "started once more it must not write either"
 
 
@@ -198,7 +198,7 @@ def test_a_frozen_primary_is_killed_before_it_can_thaw(tmp_path: Path) -> None:
     lab("break", "freeze", f"{WEST}/postgresql")
     ended = failover(tmp_path, **variables())
     assert ended.code == 0, ended.output
-    lab("heal", f"{WEST}/postgresql")
+    lab("heal", f"{WEST}/postgresql", ok=False)
     assert refuses_writes(WEST)
 
 
