@@ -36,6 +36,7 @@ class ActionModule(RecoveryAction):
         outcomes = runner.foretell(chosen) if dry else runner.carry_out(chosen)
         # What is said of the future is no decision; what happened is journalled even if the next member fails.
         steps.record(call.run, [] if dry else [gate_of(item, request) for item in outcomes])
+        journal(call, outcomes, dry)
         main = next((item for item in outcomes if item.step != "nothing"), outcomes[0] if outcomes else None)
         return {
             "changed": any(item.changed for item in outcomes),
@@ -48,6 +49,19 @@ class ActionModule(RecoveryAction):
             "lines": [line for item in outcomes for line in fence.outcome_lines(item)],
             "next_actions": [line for item in outcomes for line in fence.outcome_actions(item)],
         }
+
+
+def journal(call: Call, outcomes: list[fence.Fenced], dry: bool) -> None:
+    """Record what was done to members, or what would be."""
+    touched = [item for item in outcomes if item.changed]
+    if call.run is None or not touched:
+        return
+    lines = [f"{item.member}: {item.observed}" for item in touched]
+    if dry:
+        call.run.journal.append("observation", what="plan: fence", lines=lines)
+    else:
+        target = ", ".join(item.member for item in touched)
+        call.run.journal.append("action", what="fence", target=target, changed=True, lines=lines)
 
 
 def request_from(options: dict[str, Any]) -> fence.FenceRequest:

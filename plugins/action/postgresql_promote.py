@@ -103,6 +103,8 @@ class ActionModule(RecoveryAction):
         }
         if dry:
             foretold = [f"{target.name} would be promoted"] if target.is_standby else []
+            if call.run and foretold:
+                call.run.journal.append("observation", what="plan: promote", lines=foretold)
             return {**before, "changed": target.is_standby, "write_proven": False, "lines": facts + foretold}
         run_id = call.run.id if call.run else "no run"
         if target.is_primary:

@@ -23,6 +23,7 @@ PLAYBOOK = """
     ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
   tasks:
     - platform.recovery.checkpoint: {{state: begin, playbook: benchmark, journal: "file:{sink}"}}
+      register: recovery_run
 {tasks}
 """
 CHECKPOINT = (
