@@ -123,6 +123,10 @@ class _StatusLine:
             return
 
 
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Take no notice of a signal: the end that it asks for is under way."""
+
+
 class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no types
     """See DOCUMENTATION."""
 
@@ -489,8 +493,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             os.kill(os.getpid(), number)
             return
         self._signal = number
-        for other in self._handlers:
-            signal.signal(other, signal.SIG_IGN if other == signal.SIGTERM else signal.SIG_DFL)
+        # Not SIG_IGN: for a second SIGTERM that is under way already, Python would print a traceback of its own.
+        signal.signal(signal.SIGTERM, _pass_over)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Newer ansible-core stops its workers in its own handler and then raises KeyboardInterrupt.
         before = self._handlers[signal.SIGINT]
         if callable(before):
