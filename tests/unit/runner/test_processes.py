@@ -78,14 +78,20 @@ def test_children_without_the_mark_are_found_by_their_parents(spawn: Spawn, mark
     assert not any(process.alive for process in found)
 
 
-def test_what_ignores_the_question_is_killed_after_two_seconds(spawn: Spawn, mark: str, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
+def stubborn(spawn: Spawn, folder: Path) -> Process:
+    """Start a process that ignores SIGINT and SIGTERM, and wait until it does."""
+    ready = folder / "ready"
     main = spawn(
         "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)];"
         f"open({str(ready)!r}, 'w').close(); time.sleep(300)"
     )
     while not ready.exists():
         time.sleep(0.02)
+    return main
+
+
+def test_what_ignores_the_question_is_killed_after_two_seconds(spawn: Spawn, mark: str, tmp_path: Path) -> None:
+    main = stubborn(spawn, tmp_path)
     begin = time.monotonic()
     assert end(mark, main) == []
     assert 1.9 < time.monotonic() - begin < 3
@@ -93,13 +99,7 @@ def test_what_ignores_the_question_is_killed_after_two_seconds(spawn: Spawn, mar
 
 
 def test_a_hurry_kills_at_once(spawn: Spawn, mark: str, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    main = spawn(
-        "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)];"
-        f"open({str(ready)!r}, 'w').close(); time.sleep(300)"
-    )
-    while not ready.exists():
-        time.sleep(0.02)
+    main = stubborn(spawn, tmp_path)
     begin = time.monotonic()
     assert end(mark, main, hurry=lambda: time.monotonic() > begin + 0.3) == []
     assert time.monotonic() - begin < 1
