@@ -216,15 +216,28 @@ class Log:
         # Stamped before the lock: another thread may wait for the disk in there.
         at = self._clock.now() if answered is None else answered
         with self._lock:
-            # The lines of all threads stand in the order of their answers: readers seek by time.
-            at = self._last = max(at, self._last)
-            if self._missed and not self._writes.full:
-                self._writes.put(LINE % (0, self._missed, at, b"missed"))
-                self._missed = 0
-            if not self._writes.put(LINE % (number, sent, at, status)):
-                self._missed = self._missed or at
+            at = self._place(at)
+            self._put(number, sent, at, status)
             if self._seconds and number:
                 self._count(self._seconds, sent, at, status)
+
+    def append_clock(self, shift: int, now: int) -> None:
+        """Say how far the wall clock is ahead: the difference of the line's two stamps, wherever it is placed."""
+        with self._lock:
+            at = self._place(now)
+            self._put(0, at + shift, at, b"clock")
+
+    def _place(self, at: int) -> int:
+        # The lines of all threads stand in the order of their answers: readers seek by time.
+        self._last = max(at, self._last)
+        return self._last
+
+    def _put(self, number: int, sent: int, at: int, status: bytes) -> None:
+        if self._missed and not self._writes.full:
+            self._writes.put(LINE % (0, self._missed, at, b"missed"))
+            self._missed = 0
+        if not self._writes.put(LINE % (number, sent, at, status)):
+            self._missed = self._missed or at
 
     def _count(self, seconds: Lines, sent: int, at: int, status: bytes) -> None:
         second = at // MICROSECONDS
@@ -397,7 +410,7 @@ class Canary:
         shift = self._clock.shift(self._shift)
         if shift != self._shift or now - self._told > CLOCK_EVERY:
             self._shift, self._told = shift, now
-            self._log.append(0, now + shift, b"clock", now)
+            self._log.append_clock(shift, now)
 
     def _launch(self, now: int) -> None:
         if not self._hand_out(now):

@@ -300,6 +300,17 @@ def test_what_a_full_disk_and_memory_could_not_take_is_said(tmp_path: Path, monk
     assert lines[4] == (0, 51, 91, b"missed")
 
 
+def test_a_clock_line_that_comes_late_still_tells_the_right_shift(tmp_path: Path) -> None:
+    journal = client.Log(str(tmp_path), client.Clock(), 0)
+    journal.append(1, 10, b"201", 400)  # another thread was quicker
+    journal.append_clock(5_000_000, 89)
+    assert [(line.sent - line.answered, line.answered) for line in read_attempts(tmp_path)][-1] == (
+        5_000_000,
+        5_000_400,
+    )
+    assert client.last_shift(str(tmp_path)) == 5_000_000
+
+
 def test_a_log_that_cannot_be_turned_grows_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = client.Log(str(tmp_path), client.Clock(), 3 * client.LINE_BYTES)
     with monkeypatch.context() as patch:
