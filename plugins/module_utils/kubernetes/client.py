@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import json
 import random
-import re
 import socket
 import ssl
 import threading
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from ..errors import StepFailed
+from ..journal import hide_secrets
 from .kubeconfig import CredentialFailure, Endpoint
 from .transport import CONNECT_SECONDS, CONNECT_SHARE, Connection, ConnectTimeout, Deadline, encode
 
@@ -62,15 +62,6 @@ ACTIONS = {
     "unauthorized": "renew the credentials that the kubeconfig of this cluster names",
     "forbidden": "grant the kubeconfig's user this right",
 }
-
-SECRETS = (
-    (re.compile(r"://[^/\s:@]*:[^/\s@]+@"), "://***@"),
-    (
-        re.compile(r"""(?i)((?:password|passwd|secret|token|api[-_]?key)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;]+)"""),
-        r"\1***",
-    ),
-    (re.compile(r"(?i)(bearer\s+)\S+"), r"\1***"),
-)
 
 
 class ApiError(StepFailed):
@@ -382,9 +373,7 @@ def said(answer: Answer) -> str:
 
 def brief(text: str, length: int = 200) -> str:
     """Cut a foreign text to one line and mask what looks like a secret."""
-    for pattern, replacement in SECRETS:
-        text = pattern.sub(replacement, text)
-    text = " ".join(text.split())
+    text = " ".join(hide_secrets(text).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
