@@ -103,6 +103,12 @@ def _route(region: str, service: str) -> dict[str, Any]:
     return {"match": [{"path": [f"/v1/{service}/*"]}], "terminal": True, "handle": [proxy]}
 
 
+def edge_url(region: str) -> str:
+    """Give the address at which the operator's place reaches a region's edge."""
+    address = addresses.link_address(addresses.OPERATOR, region, "edge")
+    return f"http://{address}:{addresses.PLACES['edge'][1]}"
+
+
 def define_edge(server: Server, topology: Topology, state: State, program: Path) -> None:
     """Configure a region's edge and tell the supervisor how to run it."""
     folder = state.server(server.region, "edge")

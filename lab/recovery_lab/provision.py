@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import addresses, certificates, dns_edge, identity, manifests, network, platform, ssh, supervisor, topology
+from . import addresses, certificates, dns_edge, identity, manifests, network, ssh, supervisor, topology
 from .errors import LabError
 from .kubernetes import Cluster
 from .postgresql import Member
 from .postgresql_programs import PostgresqlPrograms
 from .screen import Screen
-from .state import State
+from .state import State, write
 from .topology import Server, Topology
 from .wait import NotYet, until
 
@@ -52,7 +52,6 @@ def configure(lab: Lab) -> None:
         lab.member(server.region).configure()
     for server in lab.layout.of_kind("kubernetes"):
         lab.cluster(server.region).configure()
-    platform.leave(lab.state, lab.layout)
 
 
 def define(lab: Lab) -> None:
@@ -114,11 +113,17 @@ def make_databases(lab: Lab) -> None:
     primary, standby = members(lab)
     with lab.screen.step(primary.target, f"primary, PostgreSQL {lab.postgresql.version}"):
         make_primary(primary)
-        platform.leave_identity(lab.state, primary)
+        leave_identity(lab.state, primary)
     with lab.screen.step(standby.target, "standby, streaming"):
         make_standby(standby)
     for member in members(lab):
         member.start_guard()
+
+
+def leave_identity(state: State, member: Member) -> None:
+    """Write down which database this is, as initdb made it, for the operator's description of it."""
+    [[identifier]] = member.execute("postgres", "select system_identifier::text from pg_control_system()")
+    write(state.root / "system_identifier", f"{identifier}\n", mode=0o644)
 
 
 def start_databases(lab: Lab, pool: ThreadPoolExecutor) -> None:
@@ -194,7 +199,7 @@ def start_dns(lab: Lab, server: Server, cluster: Future[None]) -> None:
 
 def start_edge(lab: Lab, server: Server) -> None:
     """Start a region's edge."""
-    with lab.screen.step(server.target, platform.edge_url(server.region)):
+    with lab.screen.step(server.target, dns_edge.edge_url(server.region)):
         process = f"{server.target}/caddy"
         supervisor.act(process, "start")
         supervisor.wait_for(

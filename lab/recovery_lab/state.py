@@ -75,11 +75,6 @@ class State:
         return self.root / "ca.crt"
 
     @property
-    def platform_file(self) -> Path:
-        """The description and credentials that the lab's inventory reads."""
-        return self.root / "platform.yml"
-
-    @property
     def settings_file(self) -> Path:
         """What `up` was asked for."""
         return self.root / "settings.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from . import addresses, dns_edge, network, platform, pods, postgresql, provision, supervisor
+from . import addresses, dns_edge, network, pods, postgresql, provision, supervisor
 from .errors import LabError
 from .provision import Lab
 from .supervisor import Process
@@ -193,7 +193,7 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
     if server.kind == "kubernetes":
         return {"kubeconfig": str(lab.state.kubeconfig(server.region)), "context": server.region}
     if server.kind == "edge":
-        return {"url": platform.edge_url(server.region), "direct_url": f"http://{server.address}:{server.port}"}
+        return {"url": dns_edge.edge_url(server.region), "direct_url": f"http://{server.address}:{server.port}"}
     return {"url": f"dns://{server.address}:{server.port}"}
 
 

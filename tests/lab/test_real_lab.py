@@ -63,7 +63,7 @@ def test_secrets_are_private_and_in_no_command_line(lab: LabUnderTest) -> None:
     secrets = [path.read_bytes() for path in (folder / "secrets").iterdir()]
     assert secrets
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in [*(folder / "secrets").iterdir(), folder / "platform.yml", *(folder / "kubeconfig").iterdir()]:
+    for path in [*(folder / "secrets").iterdir(), *(folder / "kubeconfig").iterdir()]:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     command_lines = texts(processes_below(folder), "cmdline")
     assert len(command_lines) > 20
