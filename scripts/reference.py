@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.platform.recovery.plugins.module_utils.variables import VARIABLES
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import documented_options
 
 # Ansible's semantic markup, e.g. O(target) or V(systemd): all of it is code to a reader of Markdown.
@@ -46,7 +47,8 @@ def main() -> int:
 
 def wanted_files() -> Iterator[tuple[Path, str]]:
     """Give every generated file and its text."""
-    index = [GENERATED, "# Reference\n", "## Modules\n"]
+    index = [GENERATED, "# Reference\n", "[What an operator sets](variables.md)\n", "## Modules\n"]
+    yield ROOT / "docs/reference/variables.md", variables_page()
     for module in sorted((ROOT / "plugins/modules").glob("*.py")):
         blocks = documentation(module)
         yield ROOT / "docs/reference" / f"{module.stem}.md", module_page(module.stem, blocks)
@@ -91,6 +93,14 @@ def module_page(name: str, blocks: Mapping[str, Any]) -> str:
     parts += ["\n## Returns\n", returns_table(blocks["RETURN"] or {})]
     parts += [f"\nSource: `plugins/modules/{name}.py`"]
     return "\n".join(parts) + "\n"
+
+
+def variables_page() -> str:
+    """Render the list of the operator's variables."""
+    rows = ["| variable | meaning |", "|---|---|"]
+    rows += [f"| `{name}` | {text(meaning)} |" for name, meaning in VARIABLES.items()]
+    source = "\nSource: `plugins/module_utils/variables.py`\n"
+    return "\n".join([GENERATED, "# What an operator sets\n", *rows, source])
 
 
 def role_page(name: str, entries: Mapping[str, Any]) -> str:

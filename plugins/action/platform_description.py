@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import platform as description
-from ansible_collections.platform.recovery.plugins.module_utils import schema
+from ansible_collections.platform.recovery.plugins.module_utils import schema, variables
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -21,7 +21,11 @@ class ActionModule(RecoveryAction):
         """Refuse with every problem at once, or give the selection."""
         platform, credentials = call.options["platform"], call.options["credentials"] or {}
         wish = description.Wish.of(call.options)
-        problems = [*description.cross_check(platform, credentials), *description.check_wish(wish, platform)]
+        problems = [
+            *variables.misspelt(call.task_vars),
+            *description.cross_check(platform, credentials),
+            *description.check_wish(wish, platform),
+        ]
         schema.refuse(problems, "The input", "correct the keys named here and run again; nothing was touched")
         description.require_confirmation(wish)
         databases = description.select(wish, platform)

@@ -14,29 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from . import folders
-from ._collection import NAME, collections_path, playbooks
+from ._collection import NAME, collections_path, module, playbooks
 from .errors import WrongCall
 from .processes import MARK
 
 MODES = ("plan", "readiness", "drill", "switchover", "failover")
-# What an operator may set in playbooks of the collection.
-VARIABLES = (
-    "recovery_allow_data_loss",
-    "recovery_canary_folder",
-    "recovery_confirm",
-    "recovery_credentials",
-    "recovery_detected_at",
-    "recovery_fence_statement",
-    "recovery_initiator",
-    "recovery_journal",
-    "recovery_memory_folder",
-    "recovery_mode",
-    "recovery_platform",
-    "recovery_reason",
-    "recovery_run_id",
-    "recovery_target",
-)
-ROLE_INPUTS = "recovery_run_"
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
@@ -168,11 +150,8 @@ class Call:
 
 def _refuse_misspelt(variables: Mapping[str, Any]) -> None:
     """Refuse what is nearly the name of a variable: Ansible would ignore it without a word."""
-    for name in variables:
-        if name in VARIABLES or not name.startswith("recovery_") or name.startswith(ROLE_INPUTS):
-            continue
-        if match := folders.nearest(name, list(VARIABLES), cutoff=0.85):
-            raise WrongCall(f"There is no variable {name!r}; did you mean {match!r}?")
+    for problem in module("variables").misspelt(variables):
+        raise WrongCall(f"There is no variable {problem.value!r}; did you mean {problem.nearest!r}?")
 
 
 def resolve(playbook: str, cwd: Path) -> tuple[str, str]:

@@ -223,14 +223,14 @@ def find(root: Path, name: str | None) -> Path:
     raise WrongCall(f"There is no run {name!r} in {root}{hint}", next_action="recovery list shows what there is")
 
 
-def nearest(name: str, valid: list[str], cutoff: float = 0.5) -> str | None:
+def nearest(name: str, valid: list[str]) -> str | None:
     """Give the valid name nearest to what was typed.
 
     The collection has the same in schema.py, which is none of this package's business (docs/architecture.md).
     """
     import difflib  # only a typo pays for it
 
-    matches = difflib.get_close_matches(name, valid, n=1, cutoff=cutoff)
+    matches = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 

@@ -20,6 +20,7 @@ class Objective:
     name: str
     target_seconds: float | None = None
     measured_seconds: float | None = None
+    bound_seconds: float | None = None  # at most so much, where nobody measured
     met: bool | None = None
     how: str | None = None
 

@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that an operator sets: their one list, from which docs/reference/variables.md is generated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from .schema import Problem
+
+VARIABLES = {
+    "recovery_mode": "C(plan), C(switchover) or C(failover), the default; C(readiness) and C(drill) come later.",
+    "recovery_target": "The region to recover to.",
+    "recovery_confirm": "The target once more, typed by a person. A plan needs none.",
+    "recovery_reason": "Why; it is journalled. Every override needs one.",
+    "recovery_allow_data_loss": "C(true) accepts a loss beyond the objective, or an unknown one, for this run only.",
+    "recovery_fence_statement": "Your word that the old primary is down and stays so, where no channel can prove it.",
+    "recovery_lost_clusters": "A list: clusters that are lost with their region, by your word. They are left out.",
+    "recovery_detected_at": "The UTC stamp of the alert, such as C(2026-11-23T10:30:00Z): the RTO clock starts there.",
+    "recovery_initiator": "Who starts this; made out if left out.",
+    "recovery_run_id": "A name for the run. The same one again goes on with the same run. Made up if left out.",
+    "recovery_journal": "Where runs are kept: C(file:/path); C(.recovery/runs) below the working folder if left out.",
+    "recovery_canary_folder": "The folder of a canary that runs for ever, to be heard instead of a new one.",
+    "recovery_memory_folder": "Where each primary's last known position is remembered; beside the runs if left out.",
+    "recovery_platform": "The platform description.",
+    "recovery_credentials": "The accounts that the description names; out of a vault.",
+}
+# What the collection's own plays and roles keep under this prefix.
+OWN = ("recovery_run", "recovery_run_")
+
+
+def misspelt(names: Iterable[str]) -> Iterator[Problem]:
+    """Find what is nearly the name of a variable: Ansible would ignore it without a word, a plan could run for real."""
+    for name in sorted(names):
+        if name in VARIABLES or not name.startswith("recovery_") or name == OWN[0] or name.startswith(OWN[1]):
+            continue
+        if near := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
+            yield Problem("variable", name, "a name of docs/reference/variables.md", near[0])
