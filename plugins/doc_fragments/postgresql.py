@@ -39,6 +39,19 @@ options:
       sslrootcert:
         description: File with the certificate authority.
         type: path
+      data_directory:
+        description: Where its data lies on its host. Needed to take it back as a standby.
+        type: str
+      bin_directory:
+        description: Where its programs lie on its host. Found on the path and in the usual folders if left out.
+        type: str
+      config_file:
+        description: Its C(postgresql.conf), where that does not lie among its data.
+        type: str
+      os_user:
+        description: The account that it runs as on its host. Scripts run as this one where the fence says C(sudo).
+        type: str
+        default: postgres
       fence:
         description: The channel through which the member's server can be stopped for good.
         type: dict

@@ -116,6 +116,10 @@ def out_of_range(platform: Mapping[str, Any]) -> Iterator[Problem]:
             for where, port in ports.items():
                 if port is not None and not 0 < port < 65536:
                     yield Problem(f"{key}.members.{member}.{where}", port, "a port from 1 to 65535")
+            for where in ("data_directory", "bin_directory", "config_file"):
+                path = entry[where]
+                if path is not None and (not path.startswith("/") or not path.strip("/")):
+                    yield Problem(f"{key}.members.{member}.{where}", path, "an absolute path below the root")
 
 
 def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:

@@ -153,6 +153,25 @@ options:
               sslrootcert:
                 description: File with the certificate authority.
                 type: path
+              data_directory:
+                description: >-
+                  Where its data lies on its host, as an absolute path. Without it a member that is down cannot be examined, and
+                  C(database_failback) refuses to take it back.
+                type: str
+              bin_directory:
+                description: >-
+                  Where PostgreSQL's programs lie on its host, as an absolute path. If left out, they are looked for on the path and in the
+                  folders of Debian's and the PostgreSQL project's packages.
+                type: str
+              config_file:
+                description: Its C(postgresql.conf), where that does not lie among its data, as an absolute path.
+                type: str
+              os_user:
+                description: >-
+                  The account that the server runs as on its host. Scripts that examine, rewind and rebuild it run as this one, by C(sudo -n -u)
+                  where the fence says C(sudo).
+                type: str
+                default: postgres
               fence:
                 description:
                   - The channel through which the member's server can be stopped for good.

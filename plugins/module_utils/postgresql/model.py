@@ -68,6 +68,10 @@ class Member:
     sslmode: str = "verify-full"
     sslrootcert: str | None = None
     fence: Fence = field(default_factory=Fence)
+    data_directory: str | None = None
+    bin_directory: str | None = None
+    config_file: str | None = None
+    os_user: str = "postgres"
 
     @property
     def endpoint(self) -> str:

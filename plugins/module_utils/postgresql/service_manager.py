@@ -83,6 +83,13 @@ def stop_for_good(fence: Fence, *, seconds: float, gently: bool) -> UnitStatus:
     return read_status(fence, run(fence, command, seconds=seconds))
 
 
+def start_again(fence: Fence, *, seconds: float) -> UnitStatus:
+    """Unmask and start the unit, and read its state after that."""
+    unit, manager = shlex.quote(fence.unit), manager_command(fence)
+    command = "; ".join([f"{manager} unmask {unit}", f"{manager} start {unit}", show_command(fence)])
+    return read_status(fence, run(fence, command, seconds=seconds))
+
+
 def show_command(fence: Fence) -> str:
     """Give the command that shows a unit's state; reading needs no privilege."""
     return f"systemctl show -p {PROPERTIES} {shlex.quote(fence.unit)}"
