@@ -48,6 +48,7 @@ def configure(lab: Lab) -> None:
         identity.make_folder(lab.state.root / folder)
     certificates.provide(lab.state, lab.layout)
     ssh.provide_keys(lab.state, lab.layout.regions)
+    ssh.provide_environment(lab.state, lab.postgresql)
     for server in lab.layout.of_kind("postgresql"):
         lab.member(server.region).configure()
     for server in lab.layout.of_kind("kubernetes"):

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from . import addresses, identity, supervisor
-from .state import State, write
+from .postgresql_programs import PostgresqlPrograms
+from .state import State, read_json, write
 
 USER = "operator"
 
@@ -42,6 +44,12 @@ def _make_key(path: Path) -> str:
     return key.public_key().public_bytes(*openssh).decode()
 
 
+def provide_environment(state: State, programs: PostgresqlPrograms) -> None:
+    """Remember what scripts on a host find: PostgreSQL's programs on their path, as on a real one."""
+    environment = identity.clean_environment(state.root, programs.environment)
+    write(state.root / "ssh" / "environment.json", json.dumps(environment))
+
+
 def open_host(state: State, region: str) -> None:
     """Open the entrance of a region's database host."""
     folder = state.root / "ssh"
@@ -50,6 +58,10 @@ def open_host(state: State, region: str) -> None:
         "listen": f"{address}:{addresses.SSH_PORT}",
         "host_key_file": str(folder / f"host-{region}"),
         "authorized_keys_file": str(folder / "authorized_keys"),
-        "units": {"postgresql": f"{region}/postgresql/postgres"},
+        "units": {
+            "postgresql": f"{region}/postgresql/postgres",
+            "recovery-pg-guard": f"{region}/postgresql/guard",
+        },
+        "environment": read_json(folder / "environment.json"),
     }
     supervisor.define_host(f"{region}/postgresql", body)

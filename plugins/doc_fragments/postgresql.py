@@ -81,6 +81,11 @@ options:
             description: Name of the unit.
             type: str
             default: postgresql
+          guard_unit:
+            description: >-
+              Unit of C(recovery-pg-guard) on the host, if it has one. The guard ends when it has stopped a stale primary, and is started again
+              when that has become a standby.
+            type: str
           sudo:
             description: Whether C(systemctl) is called through C(sudo -n).
             type: bool

@@ -55,6 +55,7 @@ class Fence:
     known_hosts_file: str | None = None
     unit: str = "postgresql"
     sudo: bool = False
+    guard_unit: str | None = None
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,12 @@ def stop_for_good(fence: Fence, *, seconds: float, gently: bool) -> UnitStatus:
 
 
 def start_again(fence: Fence, *, seconds: float) -> UnitStatus:
-    """Unmask and start the unit, and read its state after that."""
+    """Unmask and start the unit, and its guard if it has one; read its state after that."""
     unit, manager = shlex.quote(fence.unit), manager_command(fence)
-    command = "; ".join([f"{manager} unmask {unit}", f"{manager} start {unit}", show_command(fence)])
-    return read_status(fence, run(fence, command, seconds=seconds))
+    steps = [f"{manager} unmask {unit}", f"{manager} start {unit}"]
+    if fence.guard_unit:
+        steps.append(f"{manager} start {shlex.quote(fence.guard_unit)}")
+    return read_status(fence, run(fence, "; ".join([*steps, show_command(fence)]), seconds=seconds))
 
 
 def show_command(fence: Fence) -> str:

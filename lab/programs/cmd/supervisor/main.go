@@ -55,7 +55,7 @@ func run(state, name, socket string) error {
 		return err
 	}
 	processes := process.NewRegistry(spawner, state)
-	hosts := sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) })
+	hosts := sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) }, spawner.Spawn)
 	stopOnce := sync.OnceValue(func() error {
 		hosts.CloseAll() // nobody governs units of a lab that ends
 		return processes.StopAll()

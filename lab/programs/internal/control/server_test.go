@@ -46,7 +46,7 @@ func newLab(t *testing.T) lab {
 	server := &http.Server{ConnContext: RememberPeer, Handler: (&Server{
 		Lab:       Lab{Name: "/a/clone", State: state, PID: os.Getpid()},
 		Processes: processes,
-		Hosts:     sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) }),
+		Hosts:     sshhost.NewRegistry(func(id string) (sshhost.Unit, error) { return processes.Find(id) }, spawner.Spawn),
 		Shutdown:  processes.StopAll,
 	}).Handler()}
 	go func() { _ = server.Serve(listener) }()

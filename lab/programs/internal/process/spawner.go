@@ -54,6 +54,14 @@ func (s *Spawner) spawn(executable string, argv []string, attributes *syscall.Pr
 	return <-answer
 }
 
+// Spawn starts a process that nobody supervises; its end comes through the channel.
+func (s *Spawner) Spawn(
+	executable string, argv []string, attributes *syscall.ProcAttr,
+) (int, <-chan syscall.WaitStatus, error) {
+	child := s.spawn(executable, argv, attributes)
+	return child.pid, child.ended, child.err
+}
+
 // spawnAll keeps to one thread for ever: the kernel sends the parent-death signal when the *thread* that forked ends.
 func (s *Spawner) spawnAll() {
 	runtime.LockOSThread()

@@ -17,12 +17,15 @@ var ErrUnknown = errors.New("is not open")
 // Registry holds the lab's hosts by name, such as us-west-2/postgresql.
 type Registry struct {
 	find  Finder
+	spawn Spawn
 	mutex sync.Mutex
 	open  map[string]*host
 }
 
-// NewRegistry makes an empty one; units are looked up by find.
-func NewRegistry(find Finder) *Registry { return &Registry{find: find, open: map[string]*host{}} }
+// NewRegistry makes an empty one; units are looked up by find, scripts are started by spawn.
+func NewRegistry(find Finder, spawn Spawn) *Registry {
+	return &Registry{find: find, spawn: spawn, open: map[string]*host{}}
+}
 
 // Open starts a host's server or replaces it by one of another definition.
 func (r *Registry) Open(name string, definition Definition) error {
@@ -35,7 +38,7 @@ func (r *Registry) Open(name string, definition Definition) error {
 		former.close()
 		delete(r.open, name)
 	}
-	opened, err := openHost(definition, r.find)
+	opened, err := openHost(definition, r.find, r.spawn)
 	if err != nil {
 		return fmt.Errorf("host %s: %w", name, err)
 	}

@@ -31,6 +31,7 @@ type Definition struct {
 	AuthorizedKeysFile string            `json:"authorized_keys_file"`
 	User               string            `json:"user"` // who may log in; anybody with an authorized key if empty
 	Units              map[string]string `json:"units"`
+	Environment        map[string]string `json:"environment"` // of scripts
 }
 
 // host is one listening server.
@@ -42,10 +43,12 @@ type host struct {
 	mutex      sync.Mutex
 	open       map[net.Conn]struct{}
 	closed     bool
+	scripts    *scripts
 }
 
-func openHost(definition Definition, find Finder) (*host, error) {
+func openHost(definition Definition, find Finder, spawn Spawn) (*host, error) {
 	opened := &host{definition: definition, find: find, open: map[net.Conn]struct{}{}}
+	opened.scripts = &scripts{spawn: spawn, environment: definition.Environment, running: map[int]struct{}{}}
 	if err := opened.configure(); err != nil {
 		return nil, err
 	}
@@ -145,6 +148,7 @@ func (h *host) close() {
 	for connection := range h.open {
 		connection.Close()
 	}
+	h.scripts.end()
 }
 
 func (h *host) serve(connection net.Conn) {
@@ -182,7 +186,7 @@ func (h *host) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 				return
 			}
 			go ssh.DiscardRequests(requests)
-			code := h.run(command.Text, channel, channel.Stderr())
+			code := h.run(command.Text, channel, channel, channel.Stderr())
 			// The code comes first: a client that has nothing more to say closes the session at our end of output.
 			_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)}))
 			_ = channel.CloseWrite()
@@ -193,7 +197,9 @@ func (h *host) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-func (h *host) run(line string, output, problems io.Writer) int {
-	shell := shell{units: h.definition.Units, find: h.find, output: output, problems: problems}
+func (h *host) run(line string, input io.Reader, output, problems io.Writer) int {
+	shell := shell{
+		units: h.definition.Units, find: h.find, scripts: h.scripts, input: input, output: output, problems: problems,
+	}
 	return shell.run(line)
 }

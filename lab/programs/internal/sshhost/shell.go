@@ -16,10 +16,12 @@ const (
 	commandNotFound = 127
 )
 
-// shell runs one line of simple commands joined by ; or &&.
+// shell runs one line of simple commands joined by ; or &&; a real shell runs the script that `sh -s` is given.
 type shell struct {
 	units            map[string]string
 	find             Finder
+	scripts          *scripts
+	input            io.Reader
 	output, problems io.Writer
 }
 
@@ -44,6 +46,11 @@ func (s *shell) execute(words []string) int {
 	switch words[0] {
 	case "true":
 		return 0
+	case "sh":
+		if len(words) != 2 || words[1] != "-s" {
+			return s.fail(shellMisuse, "sh: only `sh -s` is supported on this host")
+		}
+		return s.scripts.run(s.input, s.output, s.problems)
 	case "systemctl":
 		return s.systemctl(words[1:])
 	default:
@@ -59,6 +66,9 @@ func withoutSudo(words []string) []string {
 	rest := words[1:]
 	if len(rest) > 0 && (rest[0] == "-n" || rest[0] == "--non-interactive") {
 		rest = rest[1:]
+	}
+	if len(rest) > 1 && rest[0] == "-u" {
+		rest = rest[2:] // a host of the lab has one account
 	}
 	if len(rest) == 0 {
 		return words

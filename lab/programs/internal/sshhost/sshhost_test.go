@@ -52,9 +52,10 @@ func newMachine(t *testing.T) *machine {
 		StopSignal: "TERM", StopSeconds: 0.2,
 	})
 	must(t, err)
-	hosts := NewRegistry(func(id string) (Unit, error) { return processes.Find(id) })
+	hosts := NewRegistry(func(id string) (Unit, error) { return processes.Find(id) }, spawner.Spawn)
 	definition := Definition{
 		Listen: "127.0.0.1:0", User: "postgres", Units: map[string]string{"postgresql": id},
+		Environment:        map[string]string{"PATH": "/usr/bin:/bin", "HOME": folder},
 		HostKeyFile:        filepath.Join(folder, "host_key"),
 		AuthorizedKeysFile: filepath.Join(folder, "authorized_keys"),
 	}
@@ -133,6 +134,79 @@ func (m *machine) expect(line string, code int, output string) {
 	got, out, bad := m.run(line)
 	if got != code || out != output {
 		m.t.Errorf("%s\ngot    %d %q (%q)\nwanted %d %q", line, got, out, bad, code, output)
+	}
+}
+
+// script sends a script over a connection of its own.
+func (m *machine) script(line, text string) (code int, output, problems string) {
+	m.t.Helper()
+	client, err := ssh.Dial("tcp", m.address, m.config)
+	must(m.t, err)
+	defer client.Close()
+	session, err := client.NewSession()
+	must(m.t, err)
+	var out, bad bytes.Buffer
+	session.Stdin, session.Stdout, session.Stderr = strings.NewReader(text), &out, &bad
+	err = session.Run(line)
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitStatus(), out.String(), bad.String()
+	}
+	must(m.t, err)
+	return 0, out.String(), bad.String()
+}
+
+func TestAScriptRunsInARealShell(t *testing.T) {
+	m := newMachine(t)
+	for _, line := range []string{"sh -s", "sudo -n -u postgres sh -s"} {
+		code, out, bad := m.script(line, "x=$(echo a | tr a b)\necho \"$x $PATH\"\necho no >&2\nexit 7\n")
+		if code != 7 || out != "b /usr/bin:/bin\n" || bad != "no\n" {
+			t.Errorf("%s: got %d %q %q", line, code, out, bad)
+		}
+	}
+	if code, _, _ := m.script("sh -s", "kill -TERM $$\n"); code != 128+int(syscall.SIGTERM) {
+		t.Errorf("got %d for a script that a signal ended", code)
+	}
+	m.expect("sh -c true", 2, "")
+}
+
+func TestAScriptOutlivesItsConnectionAndNotItsHost(t *testing.T) {
+	m := newMachine(t)
+	client, err := ssh.Dial("tcp", m.address, m.config)
+	must(t, err)
+	session, err := client.NewSession()
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "alive")
+	session.Stdin = strings.NewReader("(while :; do date >>" + file + "; sleep 0.01; done) >/dev/null 2>&1 &\nwait\n")
+	must(t, session.Start("sh -s"))
+	size := func() int64 {
+		seen, err := os.Stat(file)
+		if err != nil {
+			return 0
+		}
+		return seen.Size()
+	}
+	grows := func(within time.Duration) bool {
+		before := size()
+		for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if size() > before {
+				return true
+			}
+		}
+		return false
+	}
+	if !grows(30 * time.Second) {
+		t.Fatal("the script does not run")
+	}
+	client.Close()
+	if !grows(30 * time.Second) {
+		t.Error("the script ended with its connection")
+	}
+	m.hosts.CloseAll()
+	for deadline := time.Now().Add(30 * time.Second); grows(300 * time.Millisecond); {
+		if time.Now().After(deadline) {
+			t.Fatal("the script outlived its host")
+		}
 	}
 }
 
@@ -288,6 +362,7 @@ func TestAHostOutlivesTooManyOpenFiles(t *testing.T) {
 	opened := m.hosts.open["us-west-2/postgresql"]
 	again := &host{
 		definition: opened.definition, find: opened.find, config: opened.config, listener: troubled, open: map[net.Conn]struct{}{},
+		scripts: opened.scripts,
 	}
 	go again.accept()
 	defer again.close()
