@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, observe, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, load, observe, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import DatabaseView, Loss, parse_lsn
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
@@ -32,6 +32,7 @@ class ActionModule(RecoveryAction):
         request = steps.request_from(options, steps.effective_mode(options["mode"], verdict))
         lines = decide.facts(view, verdict, request)
         gates = decide.confirmation_gates(view, verdict, request, room_problem) if confirming else []
+        gates += load_gates(options, verdict, request) if confirming else []
         steps.record(call.run, gates)
         steps.refuse(gates, f"The {request.mode} to {request.target} is refused", lines)
         loss = decide.expected_loss(view, verdict, request)
@@ -88,6 +89,17 @@ class ActionModule(RecoveryAction):
             lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
             return {"lines": lines, "next_actions": actions}
         return {}
+
+
+def load_gates(options: dict[str, Any], verdict: decide.Verdict, request: decide.Request) -> list[decide.Gate]:
+    """Judge the load of a primary that is to be replaced on purpose."""
+    limits = load.Limits(options["max_transaction_seconds"], options["max_write_bytes_per_second"])
+    if not limits.any or request.mode != "switchover" or verdict.standing != "healthy" or not verdict.primary:
+        return []
+    members, credentials = steps.inputs(options)
+    wait = {"connect_seconds": options["connect_seconds"], "statement_seconds": options["statement_seconds"]}
+    with Session(members[verdict.primary], credentials, **wait) as session:
+        return [load.gate(load.measure(session), limits)]
 
 
 def covered_until(view: DatabaseView, verdict: decide.Verdict, request: decide.Request, loss: Loss) -> str | None:

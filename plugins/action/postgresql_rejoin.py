@@ -52,6 +52,10 @@ class ActionModule(RecoveryAction):
             statement_seconds=options["statement_seconds"],
         )
         steps.refuse_bad_access(states)
+        target = states.get(options["target"] or "")
+        if target and target.is_standby and not any(state.is_primary for state in states.values()):
+            # A failback that was cut short between the fence and the promotion.
+            return nothing_to_follow(target)
         primary = present_primary(members, states, credentials, options)
         wanted = rejoin_work.followers(list(members), primary.name, options["target"])
         request = request_from(call)
@@ -86,6 +90,13 @@ def present_primary(
         return rejoin_work.primary_from(session, found[0])
 
 
+def nothing_to_follow(target: MemberState) -> dict[str, Any]:
+    """Say that the target is a standby of nobody at present."""
+    lines = [f"{target.name} is a standby; no member answers as primary"]
+    empty = {"primary": None, "members": {}, "unreplicated": [], "gates": [], "next_actions": []}
+    return {"changed": False, "lines": lines, **empty}
+
+
 def request_from(call: Call) -> RejoinRequest:
     """Read what is wanted."""
     options = call.options
@@ -93,6 +104,7 @@ def request_from(call: Call) -> RejoinRequest:
     return RejoinRequest(
         tables=tuple(options["tables"]),
         lists=lists,
+        list_name=options["database"],
         **{
             name: options[name]
             for name in (

@@ -338,6 +338,9 @@ def _clock(story: _Story, outage: Mapping[str, Any] | None) -> tuple[str | None,
         story.start.get("mode") == "switchover" or not story.started_at or parse(failed) <= parse(story.started_at)
     ):
         return str(failed), "the first write that failed"
+    fence = next((phase for phase in story.phases if phase["name"] == "fence"), None)
+    if fence and story.start.get("mode") == "switchover":
+        return str(fence["started_at"]), "the beginning of the fence"
     return story.started_at, "the start of the run"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from .schema import Problem
 
 VARIABLES = {
-    "recovery_mode": "C(plan), C(switchover) or C(failover), the default; C(readiness) and C(drill) come later.",
+    "recovery_mode": "C(plan), C(switchover) or C(failover); the default is the last, for a failback C(switchover).",
     "recovery_target": "The region to recover to.",
     "recovery_confirm": "The target once more, typed by a person. A plan needs none.",
     "recovery_reason": "Why; it is journalled. Every override needs one.",
@@ -24,6 +24,10 @@ VARIABLES = {
     "recovery_journal": "Where runs are kept: C(file:/path); C(.recovery/runs) below the working folder if left out.",
     "recovery_canary_folder": "The folder of a canary that runs for ever, to be heard instead of a new one.",
     "recovery_memory_folder": "Where each primary's last known position is remembered; beside the runs if left out.",
+    "recovery_quiet_moment": (
+        "What a failback refuses to begin beyond: a mapping with any of C(max_lag_bytes) (16 MiB), "
+        "C(max_transaction_seconds) (60) and C(max_write_bytes_per_second) (32 MiB); 0 does not judge the last two."
+    ),
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }

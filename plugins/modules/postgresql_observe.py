@@ -44,6 +44,15 @@ options:
       With O(purpose=confirm), whether the target spills 18 MiB into temporary files, to find a full disk before a promotion does.
     type: bool
     default: true
+  max_transaction_seconds:
+    description: >-
+      With O(purpose=confirm), refuses a switchover while a transaction of the primary is older: it would be ended. 0 does not judge it.
+    type: float
+    default: 0
+  max_write_bytes_per_second:
+    description: With O(purpose=confirm), refuses a switchover while the primary writes more log. 0 does not judge it.
+    type: int
+    default: 0
   fenced:
     description: "A mapping of a member's name to the proof of its fence: RV(platform.recovery.postgresql_fence#module:fenced)."
     type: dict

@@ -97,12 +97,17 @@ def variables(**more: Any) -> dict[str, Any]:
     return {"recovery_target": EAST, "recovery_confirm": EAST, **more}
 
 
-def command(run_id: str, sink: Path, wish: dict[str, Any], inventory: str = "inventories/lab") -> list[str]:
+def command(
+    run_id: str,
+    sink: Path,
+    wish: dict[str, Any],
+    inventory: str = "inventories/lab",
+    playbook: str = "database_failover",
+) -> list[str]:
     """Give the plain ansible-playbook call."""
     full = {"recovery_run_id": run_id, "recovery_journal": f"file:{sink}", **wish}
     full = {name: value for name, value in full.items() if value is not None}
-    playbook = "platform.recovery.database_failover"
-    return [str(BIN / "ansible-playbook"), playbook, "-i", inventory, "-e", json.dumps(full)]
+    return [str(BIN / "ansible-playbook"), f"platform.recovery.{playbook}", "-i", inventory, "-e", json.dumps(full)]
 
 
 def environment() -> dict[str, str]:
@@ -111,13 +116,24 @@ def environment() -> dict[str, str]:
 
 
 def failover(
-    sink: Path, *, run_id: str | None = None, inventory: str = "inventories/lab", verbose: bool = False, **wish: Any
+    sink: Path,
+    *,
+    run_id: str | None = None,
+    inventory: str = "inventories/lab",
+    verbose: bool = False,
+    playbook: str = "database_failover",
+    **wish: Any,
 ) -> Ended:
-    """Run the checklist with plain ansible-playbook to its end."""
+    """Run a checklist with plain ansible-playbook to its end."""
     run_id = run_id or f"test-{uuid.uuid4().hex[:8]}"
-    argv = command(run_id, sink, wish, inventory) + (["-vvvv"] if verbose else [])
+    argv = command(run_id, sink, wish, inventory, playbook) + (["-vvvv"] if verbose else [])
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=240)
     return Ended(done.returncode, done.stdout + done.stderr, sink / run_id)
+
+
+def failback(sink: Path, target: str = WEST, **more: Any) -> Ended:
+    """Run the way back to a region to its end."""
+    return failover(sink, playbook="database_failback", recovery_target=target, recovery_confirm=target, **more)
 
 
 @contextmanager

@@ -549,7 +549,12 @@ def rejoin_lines(
             )
             lines[-1] += "a rebuild by pg_basebackup where it cannot"
         actions.append(
-            f"rejoin {name} as standby (rewind, or rebuild where that is refused); then, to return: "
-            f"ansible-playbook platform.recovery.database_failback -e recovery_target={name} -e recovery_confirm={name}"
+            f"take {name} back as a standby; what only it holds is saved first: ansible-playbook "
+            f"platform.recovery.database_failback -e recovery_target={verdict.primary} "
+            f"-e recovery_confirm={verdict.primary}"
+        )
+        actions.append(
+            f"to return to {name} as well, in a quiet moment: ansible-playbook platform.recovery.database_failback "
+            f"-e recovery_target={name} -e recovery_confirm={name}"
         )
     return lines, actions

@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import service_manager
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import (
+    host,
+    rejoin_scripts,
+    rejoin_work,
+    service_manager,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Fence, Member
 from recovery_lab import postgresql_programs
 from recovery_lab.postgresql_programs import PostgresqlPrograms
-from tests.integration.postgresql.servers import Server, private_folder, streaming, wait_for
+from tests.integration.postgresql.servers import Server, environment, private_folder, streaming, unprivileged, wait_for
 
 ADDRESSES = (f"127.7.{high}.{low}" for high, low in itertools.product(range(1, 250), range(1, 250)))
 
@@ -42,6 +48,10 @@ class Manager:
         for part in command.split("; "):
             if " mask " in part:
                 self.masked.add(name)
+            elif " unmask " in part:
+                self.masked.discard(name)
+            elif " start " in part and name not in self.masked:
+                server.start_if_down()
             elif " kill " in part:
                 server.kill()
             elif " stop " in part:
@@ -56,12 +66,53 @@ class Manager:
 
 
 @dataclass
+class Scripts:
+    """Stands in for the hosts' ssh: scripts run here, as the servers' user; one may be cut short at a place."""
+
+    programs: PostgresqlPrograms
+    folder: Path
+    ran: list[str] = field(default_factory=list)
+    cut: tuple[str, str] | None = None
+
+    def run(self, member: Member, script: str, *, seconds: float) -> host.Done:
+        del member, seconds
+        verb = next(name for name, text in rejoin_scripts.VERBS.items() if text in script)
+        self.ran.append(verb)
+        if self.cut and self.cut[0] == verb:
+            place = self.cut[1]
+            self.cut = None
+            assert place in script
+            # As if the controller had died: the host's script ends there, and nobody hears of it.
+            self.sh(script.replace(place, f"kill -KILL $$\n{place}", 1))
+            raise Cut(verb)
+        done = self.sh(script)
+        return host.Done(done.returncode, done.stdout, done.stderr)
+
+    def sh(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-s"],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=environment(self.programs),
+            **unprivileged(),
+        )
+
+
+class Cut(Exception):
+    """The controller is gone."""
+
+
+@dataclass
 class Pair:
     """A primary named west, its standby named east, and all that tests need of them."""
 
     west: Server
     east: Server
     manager: Manager
+    scripts: Scripts
 
     def members(self) -> dict[str, Member]:
         found = {}
@@ -80,6 +131,8 @@ class Pair:
                 "address": server.address,
                 "port": server.port,
                 "sslmode": "prefer",
+                "data_directory": str(server.data),
+                "bin_directory": str(server.programs.folder),
                 "fence": {"host": server.name, "user": "nobody", "sudo": False},
             }
             for server in (self.west, self.east)
@@ -108,14 +161,16 @@ def pair(programs: PostgresqlPrograms, first_copy: Path, monkeypatch: pytest.Mon
     copy_tree(first_copy / "west", west.data)
     west.write_settings()
     manager = Manager({"west": west, "east": east})
+    scripts = Scripts(programs, folder)
     monkeypatch.setattr(service_manager, "run", manager.run)
+    monkeypatch.setattr(rejoin_work, "run_script", scripts.run)
     try:
         west.start()
         west.sql("CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text UNIQUE, value text)")
         east.follow(west)
         east.start()
         wait_for(lambda: streaming(west))
-        yield Pair(west, east, manager)
+        yield Pair(west, east, manager, scripts)
     finally:
         for server in (west, east):
             with suppress(ProcessLookupError, AssertionError, FileNotFoundError):

@@ -122,6 +122,10 @@ class Server:
                 assert time.monotonic() < deadline, self.log.read_text()[-2000:]
                 time.sleep(0.02)
 
+    def start_if_down(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
     @contextlib.contextmanager
     def session(self, database: str = "postgres") -> Iterator[Session]:
         with Session(self.member(), CREDENTIALS, database, statement_seconds=10) as session:

@@ -245,7 +245,11 @@ def test_the_way_back_depends_on_the_proof() -> None:
     lines, actions = decide.rejoin_lines(seen, verdict, {"west": "stopped"}, 4096)
     assert lines[0] == "west is stopped and masked"
     assert "0/1000" in lines[1]
-    assert len(actions) == 1
+    # To protect the new primary now, or to return as well.
+    assert all(
+        f"database_failback -e recovery_target={name} " in text
+        for name, text in zip(("east", "west"), actions, strict=True)
+    )
     lines, actions = decide.rejoin_lines(seen, verdict, {"west": "statement"}, None)
     assert "not proven" in lines[0]
     assert "before west gets its network back" in actions[0]
