@@ -93,7 +93,7 @@ def present_primary(
 def nothing_to_follow(target: MemberState) -> dict[str, Any]:
     """Say that the target is a standby of nobody at present."""
     lines = [f"{target.name} is a standby; no member answers as primary"]
-    empty = {"primary": None, "members": {}, "unreplicated": [], "gates": [], "next_actions": []}
+    empty: dict[str, Any] = {"primary": None, "members": {}, "unreplicated": [], "gates": [], "next_actions": []}
     return {"changed": False, "lines": lines, **empty}
 
 

@@ -47,6 +47,7 @@ class HostFacts:
     isolated: bool = False
     marker: str = ""
     marker_timeline: int | None = None
+    kept: str = ""
     control: ControlFile | None = None
     control_words: str = ""
     line: Line | None = None
@@ -87,6 +88,7 @@ def facts_of(sections: Mapping[str, str]) -> HostFacts:
         isolated=bool(found.get("isolated")),
         marker=marker,
         marker_timeline=int(timeline) if timeline.isdigit() else None,
+        kept=found.get("kept", ""),
         control=control,
         control_words=control_text.strip().splitlines()[0] if control_text.strip() else "there is none",
         line=line_of(control, found.get("newest", ""), sections.get("history", "")),

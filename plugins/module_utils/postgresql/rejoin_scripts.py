@@ -74,6 +74,7 @@ end_leftover() {
   [ -e "$work/isolated" ] || fail "a server runs on $data as process $pid"
   kill -INT "$pid"
   wait_gone "$pid"
+  rm -f "$work/isolated"
 }
 
 wait_gone() {
@@ -124,21 +125,21 @@ start_isolated() {
   until "$bin/psql" -XAtq -h "$socket" -U "$account" -d postgres -c 'SELECT 1' >/dev/null 2>"$socket/refusal"; do
     kill -0 "$server" 2>/dev/null ||
       fail "the old server does not start: $(grep -E 'FATAL|PANIC|ERROR' "$socket/log" | tail -n 1)"
-    grep -Eq 'starting up|recovery|No such file|Connection refused|not yet accepting' "$socket/refusal" ||
+    # Before it listens psql misses the socket; while it replays its log it says so.
+    ! grep 'FATAL:' "$socket/refusal" | grep -Evq 'starting up|recovery|not yet accepting' ||
       fail "the old server cannot be asked: $(tail -n 1 "$socket/refusal")"
     sleep 0.1
   done
 }
 
 stop_isolated() {
-  if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
-    kill -INT "$server"
-    wait "$server" 2>/dev/null
+  if [ -n "$server" ]; then
+    kill -INT "$server" 2>/dev/null && wait "$server" 2>/dev/null
+    rm -f "$work/isolated"
   fi
   server=
   [ -z "$socket" ] || rm -rf "$socket"
   socket=
-  rm -f "$work/isolated"
 }
 
 ask_isolated() { "$bin/psql" -XAtq -v ON_ERROR_STOP=1 -h "$socket" -U "$account" -d "$1"; }
@@ -160,6 +161,7 @@ main() {
   if running; then say running "$pid"; fi
   if [ -e "$work/isolated" ]; then say isolated yes; fi
   say marker "$(cat "$work/state" 2>/dev/null)"
+  say kept "$(cat "$work/kept" 2>/dev/null)"
   say free_kib "$(df -Pk "$(dirname "$data")" | awk 'NR == 2 { print $4 }')"
   say used_kib "$(du -skL "$data" 2>/dev/null | cut -f1)"
   say conninfo "$(own_setting primary_conninfo)"
@@ -270,12 +272,18 @@ main() {
     done
     "$bin/pg_waldump" -p "$folder/wal" -t "$fork_timeline" -s "$fork" 2>"$folder/end-of-log" |
       tee "$folder/wal.txt" | awk -v most="$most" "$summary" >"$folder/changes" || fail "the log could not be read"
-    start_isolated
-    rows_of || exit 1
-    stop_isolated
+    if [ "$with_rows" = yes ]; then
+      start_isolated
+      rows_of || exit 1
+      stop_isolated
+    else
+      : >"$folder/rows.jsonl"
+    fi
     sync "$folder"/* 2>/dev/null || sync
     : >"$folder/complete"
   fi
+  # Whoever goes on after this script has died is to tell of it too.
+  printf '%s\n' "$keep_as" >"$work/kept"
   echo "== folder"
   printf '%s\n' "$folder"
   echo "== changes"
@@ -423,18 +431,11 @@ main() {
 FINISH = r"""
 main() {
   lock
-  rm -rf "$work/state" "$work/state.new" "$work/conf" "$work/log" "$work/isolated" "$work/pass"
+  rm -rf "$work/state" "$work/state.new" "$work/kept" "$work/conf" "$work/log" "$work/isolated" "$work/pass"
   for folder in "$saved"/*; do
     [ -e "$folder/complete" ] || rm -rf "$folder"
   done
   rmdir "$saved" "$work" 2>/dev/null || :
-}
-"""
-
-DISCARD = r"""
-main() {
-  lock
-  rm -rf "${saved:?}/$keep_as"
 }
 """
 
@@ -447,7 +448,6 @@ VERBS = {
     "rebuild": KEEP_CONFIGURATION + REBUILD,
     "dress": DRESS,
     "finish": FINISH,
-    "discard": DISCARD,
 }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from . import conninfo, protection, rejoin, rejoin_scripts, service_manager, unr
 from .client import Session, port_refuses
 from .decide import Gate
 from .host import Done, facts_from, run_script
-from .lineage import Beyond, Fork, Line, beyond_from, fork_of, parse_history, segment_names
+from .lineage import Beyond, ControlFile, Fork, Line, beyond_from, fork_of, parse_history, segment_names
 from .model import Credentials, Member, MemberState, format_lsn, parse_lsn, shown_bytes
 from .observe import look_at
 from .rejoin import HostFacts, Plan, Primary, facts_of
@@ -261,8 +261,8 @@ class Rejoin:
         self.stop()
         slot = rejoin.slot_name(host.slot, self.member.name)
         protection.provide_slot(self.sql, slot, self.member.name, free=True)
-        if plan.save:
-            outcome.saved = self.save()
+        outcome.saved = self.save_what_counts(host, plan)
+        if outcome.saved:
             outcome.lines += unreplicated.lines(self.member.name, outcome.saved)
         access = {
             "tools": conninfo.for_tools(following, self.credentials, self.leader),
@@ -309,27 +309,52 @@ class Rejoin:
             next_action=f"stop and mask {fence.unit} on {self.member.name} by hand, then run the same again",
         )
 
-    def save(self) -> unreplicated.Saved:
-        """Keep what only this member has. Raises PreconditionFailed if that fails and its loss is not accepted."""
-        outcome, host = self.outcome, self.host
-        assert outcome.fork is not None
-        assert outcome.beyond is not None
-        assert host is not None
-        assert host.control is not None
-        first, size = outcome.fork.at or 0, host.control.segment_bytes
+    def save_what_counts(self, host: HostFacts, plan: Plan) -> unreplicated.Saved | None:
+        """Save what only this member has. Raises PreconditionFailed if that fails and its loss is not accepted."""
+        fork, beyond = self.outcome.fork, self.outcome.beyond
+        if host.kept and not plan.save:
+            # An earlier attempt has saved it, and was cut short after that.
+            return self.saved_from(self.save(host.kept))
+        if fork is None or fork.at is None or beyond is None or not beyond.transactions:
+            return None
+        name = rejoin.fork_name(fork, beyond, self.primary.system_identifier)
+        if plan.save:
+            done = self.save(name)
+            if done.good:
+                return self.saved_from(done)
+            self.require_acceptance(done)
+            note = f"the rows could not be read, and are accepted as lost: {done.why_not}"
+        elif plan.unsaved:
+            note = f"the rows cannot be read, and are accepted as lost: {plan.unsaved}"
+        else:
+            return None
+        # What is left of it is the log.
+        done = self.save(name, with_rows="no")
+        folder = done.sections()["folder"].strip() if done.good else "(nothing)"
+        return unreplicated.Saved(folder, unreplicated.read(done.sections()).transactions, notes=(note,))
+
+    def save(self, name: str, with_rows: str = "yes") -> Done:
+        """Keep the log beyond the fork and its rows on the member's host, under a name."""
+        fork, beyond, host = self.outcome.fork, self.outcome.beyond, self.host
+        size = host.control.segment_bytes if host and host.control else ControlFile.segment_bytes
+        segments: Sequence[str] = []
+        if fork and fork.at is not None and beyond:
+            segments = segment_names(fork.timeline, fork.at, beyond.end, size)
         values = {
-            "segments": " ".join(segment_names(outcome.fork.timeline, first, outcome.beyond.end, size)),
-            "keep_as": rejoin.fork_name(outcome.fork, outcome.beyond, self.primary.system_identifier),
-            "fork": format_lsn(outcome.fork.at),
-            "fork_timeline": outcome.fork.timeline,
+            "keep_as": name,
+            "with_rows": with_rows,
+            "segments": " ".join(segments),
+            "fork": format_lsn(fork.at) if fork else "",
+            "fork_timeline": fork.timeline if fork else 0,
             "database": self.request.database,
             "tables": ",".join(self.request.tables),
             "rows_query": rejoin_scripts.ROWS_QUERY,
         }
-        done = self.run("save", values, seconds=self.request.copy_seconds)
-        if not done.good:
-            return self.unsaved(done)
-        sections = done.sections()
+        return self.run("save", values, seconds=self.request.copy_seconds)
+
+    def saved_from(self, done: Done) -> unreplicated.Saved:
+        """Hold what was saved against the present primary, and write the list."""
+        sections = self.must(done, "asked for what was saved").sections()
         found = unreplicated.read(sections)
         sessions: dict[str, Session] = {}
 
@@ -345,13 +370,13 @@ class Rejoin:
         if self.request.lists is None:
             return saved
         file = unreplicated.write_list(self.request.lists, self.request.list_name, self.member.name, saved)
-        return unreplicated.Saved(saved.folder, saved.transactions, saved.rows, file, saved.notes)
+        return replace(saved, file=file)
 
-    def unsaved(self, done: Done) -> unreplicated.Saved:
-        """Go on without the rows only where their loss is accepted."""
-        seen = f"its unreplicated rows ({done.why_not})"
+    def require_acceptance(self, done: Done) -> None:
+        """Go on without the rows only where their loss is accepted. Raises PreconditionFailed."""
+        plan = self.outcome.plan
         gate = rejoin.unsaved_gate(
-            Plan(self.outcome.plan.way, self.outcome.plan.why, unsaved=seen),
+            Plan(plan.way, plan.why, unsaved=f"its unreplicated rows ({done.why_not})"),
             accepted=self.request.allow_data_loss,
             reason=self.request.reason,
         )
@@ -364,8 +389,6 @@ class Rejoin:
                 next_action=gate.next_action,
                 gate=gate.gate,
             )
-        note = f"the rows could not be read and are accepted as lost: {done.why_not}"
-        return unreplicated.Saved("(nothing)", (), notes=(note,))
 
     def reach(self, access: Mapping[str, conninfo.Access]) -> None:
         """See that the host reaches the primary before anything is overwritten, and that a copy would fit."""

@@ -224,7 +224,7 @@ def lines(member: str, saved: Saved) -> list[str]:
     lost = saved.lost
     told = [
         f"{member} committed {len(saved.transactions)} transactions that were never replicated; "
-        f"{len(lost)} rows of them are not here",
+        + ("which rows is not known" if saved.notes else f"{len(lost)} rows of them are not here"),
         *[row.words for row in lost[:SHOWN]],
     ]
     if len(lost) > SHOWN:
