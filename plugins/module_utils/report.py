@@ -243,7 +243,8 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "phases": story.phases,
         "decisions": story.decisions,
         "failures": story.failures,
-        "would_do": list(dict.fromkeys(story.would_do)),
+        # A real run foretells too, before it acts: what became of that stands in its phases.
+        "would_do": list(dict.fromkeys(story.would_do)) if planning else [],
         "next_actions": _next_actions(story, outcome),
         "timeline": story.timeline,
         "journal": {"records": story.records, "last_hash": story.last_hash},

@@ -302,6 +302,7 @@ def test_a_plan_tells_what_would_be_done(record: Callable[[Story], Path]) -> Non
     folder = record(story)
     result = report.render(folder)
     assert result["would_do"] == ["us-east-1 would be promoted", "rollout 4 services"]
+    assert report.load(record([*GOOD[:5], *plans, *GOOD[5:]]))["would_do"] == []
     shown = report.text(result)
     assert (
         shown.index("Would do") < shown.index("1. us-east-1 would be promoted") < shown.index("2. rollout 4 services")
