@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock
+from . import clock, lease_homes
 from .errors import PreconditionFailed
 from .schema import Problem, closest, reference
 
@@ -85,6 +85,7 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
         found.extend(reference(f"{key}.clusters", c, clusters, "cluster") for c in service["clusters"])
         found.extend(reference(f"{key}.depends_on", s, services, "service") for s in service["depends_on"])
     found.extend(check_canary(platform, credentials))
+    found.extend(reference("platform.lease.clusters", c, clusters, "cluster") for c in platform["lease"]["clusters"])
     yield from (problem for problem in found if problem)
     yield from out_of_range(platform)
 
@@ -106,6 +107,11 @@ def check_canary(platform: Mapping[str, Any], credentials: Mapping[str, Any]) ->
 
 def out_of_range(platform: Mapping[str, Any]) -> Iterator[Problem]:
     """Find numbers that are none of their kind."""
+    seconds, (least, most) = platform["lease"]["seconds"], lease_homes.SECONDS
+    if not least <= seconds <= most:
+        yield Problem("platform.lease.seconds", seconds, f"{least:g} to {most:g} seconds")
+    if platform["lease"]["provider"] == "kubernetes" and not platform["clusters"]:
+        yield Problem("platform.lease.provider", "kubernetes", "a cluster under platform.clusters to keep it in")
     for name, database in platform["databases"].items():
         key = f"platform.databases.{name}"
         for kind, value in database["objectives"].items():

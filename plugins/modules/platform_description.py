@@ -253,6 +253,34 @@ options:
             description: Address of the edge, for example V(https://edge.us-west-2.example.com).
             type: str
             required: true
+      lease:
+        description: >-
+          Where the lease is kept that lets one run at a time change the platform. Every controller must use the same description of it.
+        type: dict
+        default: {}
+        suboptions:
+          provider:
+            description: V(kubernetes) where a cluster is described, else V(file), which only protects the machine that the file is on.
+            type: str
+            choices: [kubernetes, file]
+          clusters:
+            description: >-
+              For V(kubernetes), the clusters that keep it. The first decides, the others are witnesses. All clusters if left out, those
+              of secondary regions first, then tertiary, then primary.
+            type: list
+            elements: str
+            default: []
+          namespace:
+            description: For V(kubernetes), the namespace of the C(Lease). It must exist.
+            type: str
+            default: default
+          folder:
+            description: For V(file), the folder, C(~/.local/state/platform.recovery) if left out. All users of the machine need the same.
+            type: path
+          seconds:
+            description: How long it holds without a sign of life, 5 to 3600. The holder gives five in that time.
+            type: float
+            default: 30
       canary:
         description: Where the canary writes its numbered rows. Without it nothing is measured from outside, and the report says so.
         type: dict
@@ -319,6 +347,11 @@ canary:
   returned: success
   type: dict
   sample: {url: "https://edge.us-west-2.example.com", service: user-service, table: users, key_column: key, database: platform_db}
+lease:
+  description: Where the platform's lease is kept, for M(platform.recovery.recovery_lease).
+  returned: success
+  type: dict
+  sample: {platform: production, seconds: 30.0, homes: [{provider: kubernetes, cluster: us-east-1}], left_out: []}
 lines:
   description: What an operator should read.
   returned: success
