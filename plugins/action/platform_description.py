@@ -36,6 +36,7 @@ class ActionModule(RecoveryAction):
             "mode": wish.mode,
             "databases": databases,
             "canary": description.canary_inputs(platform),
+            "approvals": description.approval_inputs(wish, platform),
             "lease": lease_homes.homes_of(platform, wish.lost_clusters),
             "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
         }

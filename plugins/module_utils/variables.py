@@ -18,6 +18,7 @@ VARIABLES = {
     "recovery_allow_data_loss": "C(true) accepts a loss beyond the objective, or an unknown one, for this run only.",
     "recovery_fence_statement": "Your word that the old primary is down and stays so, where no channel can prove it.",
     "recovery_lost_clusters": "A list: clusters that are lost with their region, by your word. They are left out.",
+    "recovery_approvals": "Files that C(recovery approve) wrote, or folders of such, beside those in the run's folder.",
     "recovery_detected_at": "The UTC stamp of the alert, such as C(2026-11-23T10:30:00Z): the RTO clock starts there.",
     "recovery_initiator": "Who starts this; made out if left out.",
     "recovery_run_id": "A name for the run. The same one again goes on with the same run. Made up if left out.",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import lease, lease_homes, schema
+from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLUGINS = "ansible_collections.platform.recovery.plugins"
 # Gates that any verb may meet; the others journal what they decide themselves.
-JOURNALLED_HERE = frozenset({lease.GATE})
+JOURNALLED_HERE = frozenset({lease.GATE, approvals.GATE})
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
