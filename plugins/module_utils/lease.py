@@ -164,10 +164,16 @@ def holder(who: str, run_id: str, process: dict[str, Any], playbook: str = "", t
 
 def alive(other: Holder) -> bool:
     """Say whether the holder's process runs, or is frozen, in our own place."""
+    try:
+        os.kill(other.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's, which /proc may hide from us as if it were gone
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{other.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return fields[0] not in "ZX" and (other.started is None or int(fields[19]) == other.started)
-    return False
+    return True
 
 
 def standing(record: Record, me: Holder, now: float, living: Callable[[Holder], bool] = alive) -> Standing:

@@ -16,8 +16,8 @@ from typing import Any
 from ansible_collections.platform.recovery.plugins.module_utils import lease_homes
 from ansible_collections.platform.recovery.plugins.module_utils.lease import BEATS, Held, HomeSilent, LeaseLost
 
-# Whoever ends a run has two seconds of patience; a home that is slow sees the lease expire instead.
-RELEASE_SECONDS = 1.0
+# For each of the waits at the end: who ends a run has two seconds of patience. In a slow home the lease expires instead.
+RELEASE_SECONDS = 0.5
 
 
 class Heartbeat:

@@ -120,6 +120,7 @@ def test_a_process_that_is_gone_is_dead_and_a_living_one_is_not() -> None:
     child.wait()
     assert mine.space
     assert lease.alive(mine)
+    assert lease.alive(replace(mine, pid=1, started=None))
     assert not lease.alive(gone)
     assert not lease.alive(replace(mine, started=(mine.started or 0) + 1))  # the id was given again
 
