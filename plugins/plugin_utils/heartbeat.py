@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.platform.recovery.plugins.module_utils import lease_homes
 from ansible_collections.platform.recovery.plugins.module_utils.lease import BEATS, Held, HomeSilent, LeaseLost
 
-# For each of the waits at the end: who ends a run has two seconds of patience. In a slow home the lease expires instead.
+# For each wait at the end: whoever ends a run has two seconds of patience. In a slow home the lease expires instead.
 RELEASE_SECONDS = 0.5
 
 
