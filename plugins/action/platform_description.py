@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, schema, variables
 from ansible_collections.platform.recovery.plugins.module_utils import platform as description
-from ansible_collections.platform.recovery.plugins.module_utils import schema, variables
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -36,5 +36,7 @@ class ActionModule(RecoveryAction):
             "mode": wish.mode,
             "databases": databases,
             "canary": description.canary_inputs(platform),
+            "approvals": description.approval_inputs(wish, platform),
+            "lease": lease_homes.homes_of(platform, wish.lost_clusters),
             "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
         }

@@ -21,6 +21,8 @@ description:
   - A playbook that opens a run and comes to its end without closing it, as after C(--tags), C(--limit) or
     C(end_play), did not recover. The run is journalled as failed, and C(ansible-playbook) then ends with exit code 2
     though no task failed.
+  - While a run holds its platform's lease it is renewed from here, and given back at the end whatever that is. With
+    another callback each step renews it by itself; it then expires within a long step, and after a failure.
   - On a terminal a status line shows the clock while a task works. It is off where the output is no terminal, in CI,
     and with E(NO_COLOR).
   - Playbooks that open no recovery run, and everything from C(-vv) on, look as with
@@ -58,8 +60,10 @@ from ansible_collections.platform.recovery.plugins.module_utils.report import lo
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import budget, duration
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import clock as ticking
 from ansible_collections.platform.recovery.plugins.module_utils.run import HIDDEN, Run
+from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
 
 CHECKPOINT = "platform.recovery.checkpoint"
+LEASE = "platform.recovery.recovery_lease"
 OURS = "platform.recovery."
 INDENT = "       "
 WIDEST = 110
@@ -155,6 +159,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._owner = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._status = _StatusLine(self._status_text)
+        self._heartbeat = Heartbeat()
 
     # What Ansible calls, in the order in which a run sees it
 
@@ -205,6 +210,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         data = _data(result)
         if result._task.action in (CHECKPOINT, "checkpoint"):
             self._take_in(data)
+        elif result._task.action == LEASE:
+            self._heartbeat.follow(data)
         if self._recovery and "results" not in data:
             self._show(result, data)
         if self._default():
@@ -434,6 +441,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         """Close the run in the journal if it is open, render, and show the summary. Tells whether it just stopped."""
         stopped = False
         try:
+            if self._heartbeat.end():
+                run.journal.append("observation", what="lease", lines=["the platform's lease is given back"])
             report = load(run.folder)
             if report["state"] == "unfinished":
                 outcome = self._outcome(run, report)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .approvals import GATE
 from .clock import parse
 from .journal import REPAIR_EVENT, Journal
 from .report_html import html
@@ -226,6 +227,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "initiator": start.get("initiator"),
         "controller": start.get("controller"),
         "reason": start.get("reason"),
+        "marks": marks(story.decisions),
         "platform": story.facts.get("platform"),
         "databases": story.facts.get("databases") or start.get("databases") or [],
         "versions": start.get("versions") or {},
@@ -255,6 +257,12 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         ]
     report["exit_code"] = exit_code(report)
     return report
+
+
+def marks(decisions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say what nobody may overlook in any rendering: a run that went past those who should have agreed."""
+    glass = (entry for entry in decisions if entry["gate"] == GATE and entry["verdict"] == "override")
+    return list(dict.fromkeys(f"BREAK-GLASS: this run was not approved as it should be; {e['by']}" for e in glass))
 
 
 def exit_code(report: Mapping[str, Any]) -> int:

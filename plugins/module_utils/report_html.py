@@ -24,6 +24,7 @@ def html(report: Mapping[str, Any]) -> str:
     name = title(report)
     body = "".join(
         (
+            *(f'<p class="mark" role="alert">{_e(mark)}</p>' for mark in report["marks"]),
             _hero(report, name),
             _list("What would be done", report["would_do"]),
             _list("What to do next", report["next_actions"]),

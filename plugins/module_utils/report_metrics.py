@@ -66,6 +66,7 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         "1 for the outcome of the run, 0 for the others.",
         [({"outcome": outcome}, outcome == report["outcome"]) for outcome in OUTCOMES],
     )
+    yield "recovery_break_glass", "1 if the run went past its approvals by break-glass.", [({}, bool(report["marks"]))]
     yield "recovery_run_finished", "0 while the run goes on, or if it died.", [({}, report["state"] == "finished")]
     yield "recovery_exit_code", "Exit code that the outcome stands for.", [({}, report["exit_code"])]
     for edge in ("started", "ended"):

@@ -32,6 +32,8 @@ def text(
     """Return the report in at most forty lines, no wider than asked."""
     page = _Page(color, max(40, width))
     page.ends(title(report), headline(report).upper(), tone(report))
+    for mark in report["marks"]:
+        page.wrap(f"!!! {mark} !!!", tone="bad")
     facts = (report["mode"], report["initiator"], report["run_id"])
     page.wrap(" · ".join(str(fact) for fact in facts if fact), tone="dim")
     if report.get("reason"):

@@ -136,6 +136,26 @@ def parser() -> Parser:
     _add_journal(report)
     report.set_defaults(command=_report)
 
+    approve = commands.add_parser("approve", help="approve a run that was refused for want of approvals")
+    approve.add_argument("request", metavar="RUN|FILE", help="the run, or the request that it left in its folder")
+    approve.add_argument(
+        "--as", dest="name", required=True, metavar="NAME", help="your name in the platform description"
+    )
+    approve.add_argument("--key", required=True, metavar="FILE", help="your SSH key; its .pub file if an agent has it")
+    approve.add_argument("--reason", help="why; break-glass needs one")
+    approve.add_argument(
+        "--break-glass", action="store_true", help="let your signature alone be enough; every report says so"
+    )
+    approve.add_argument(
+        "--valid", type=float, metavar="SECONDS", help="how long it holds; the longest allowed if left out"
+    )
+    approve.add_argument(
+        "--output", metavar="FILE", help="where it is written; in approvals/ beside the request if left out"
+    )
+    _add_json(approve)
+    _add_journal(approve)
+    approve.set_defaults(command=_approve)
+
     verify = commands.add_parser("verify-evidence", help="check that the journal of a run was not altered")
     verify.add_argument("run", metavar="RUN")
     _add_json(verify)
@@ -465,6 +485,29 @@ def _report(options: argparse.Namespace) -> int:
         sys.stdout.write(module("report_html").html(report))
     else:
         print(_text(report, folder))
+    return 0
+
+
+def _approve(options: argparse.Namespace) -> int:
+    from .approve import Answer, approve, read, words
+
+    path = Path(options.request)
+    if not path.is_file():
+        from . import folders
+        from ._collection import module
+
+        path = folders.find(folders.sink(options.journal), options.request) / module("approvals").REQUEST_FILE
+    asked = read(path)
+    # On the way of whatever ssh-keygen asks, so that nobody signs what he has not seen.
+    print("\n".join(words(asked)), file=sys.stderr)
+    answer = Answer(options.name, Path(options.key), options.reason or "", options.break_glass, options.valid)
+    written = approve(asked, answer, Path(options.output) if options.output else None)
+    if options.json:
+        _print_json(written)
+    else:
+        print(
+            f"{written['approver']} approves run {written['run_id']} until {written['expires_at']}: {written['file']}"
+        )
     return 0
 
 
