@@ -14,11 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock
+from ansible_collections.platform.recovery.plugins.module_utils import clock, provenance
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
+from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
@@ -27,6 +29,8 @@ Milestone = tuple[str, Mapping[str, Any]]
 
 # By how much the clock that stamped an alert may be ahead of this one.
 CLOCK_SKEW_SECONDS = 60
+# The collection, as it is installed.
+ROOT = Path(__file__).resolve().parents[2]
 # What each state cannot do without.
 REQUIRED = {
     "begin": "playbook",
@@ -72,6 +76,8 @@ class ActionModule(RecoveryAction):
 def _begin(call: Call) -> dict[str, Any]:
     options = call.options
     detected = _stamp(options["detected_at"]) if options["detected_at"] else None
+    # Absolute, because the run may be closed from elsewhere.
+    key = str(Path(options["evidence_key"]).expanduser().absolute()) if options["evidence_key"] else None
     run, resumed = runs.open_run(
         options["run_id"],
         options["journal"],
@@ -84,6 +90,7 @@ def _begin(call: Call) -> dict[str, Any]:
             "reason": options["reason"],
             "initiator": options["initiator"] or runs.initiator(call.task_vars),
             "detected_at": detected,
+            "evidence_key": key,
             "objectives": options["objectives"] or [],
             "versions": {
                 "platform.recovery": _collection_version(),
@@ -92,7 +99,10 @@ def _begin(call: Call) -> dict[str, Any]:
             },
         },
     )
+    run.journal.append(PROVENANCE_EVENT, **_provenance())
     report, lines = _rendered(run)
+    if key and not Path(key).is_file():
+        lines.append(f"The evidence will not be signed: there is no key {key}")
     return {
         "id": run.id,
         "folder": str(run.folder),
@@ -161,6 +171,19 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "exit_code": report["exit_code"],
         "objectives": report["objectives"],
         "report": str(run.folder / "report.html"),
+        "lines": conclude(run.folder),
+    }
+
+
+def _provenance() -> dict[str, Any]:
+    """Say what this run is made of, while it is still what runs."""
+    arguments = context.CLIARGS
+    return {
+        "versions": provenance.versions(),
+        "programs": provenance.programs(),
+        "collection": {"version": _collection_version(), **provenance.collection(ROOT)},
+        "playbooks": [provenance.source(str(name)) for name in arguments.get("args") or ()],
+        "inventory": [provenance.source(str(name)) for name in arguments.get("inventory") or ()],
     }
 
 
@@ -234,11 +257,10 @@ def _stamp(text: str) -> str:
 @lru_cache(maxsize=1)
 def _collection_version() -> str:
     """Read the version from what the collection is installed with, or built from."""
-    root = Path(__file__).resolve().parents[2]
-    manifest = root / "MANIFEST.json"
+    manifest = ROOT / "MANIFEST.json"
     if manifest.exists():
         return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    source = root / "galaxy.yml"
+    source = ROOT / "galaxy.yml"
     match = (
         re.search(r"^version:\s*(\S+)", source.read_text(encoding="utf-8"), re.MULTILINE) if source.exists() else None
     )

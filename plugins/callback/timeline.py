@@ -53,6 +53,7 @@ from ansible.utils import color
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
+from ansible_collections.platform.recovery.plugins.module_utils.evidence import conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import load, text
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import budget, duration
@@ -439,13 +440,17 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
                 outcome = self._outcome(run, report)
                 stopped = outcome == "failed" and not _failures(report)
                 run.journal.append("run_ended", outcome=outcome)
-            report = run.render()
+            run.render()
+            hindered = conclude(run.folder)
+            report = load(run.folder)
         except (RecoveryError, JournalError, OSError) as error:
             self._say(f"The report of run {run.id} could not be made: {error}", "red")
             return stopped
         width = min(WIDEST, shutil.get_terminal_size((100, 24)).columns)
         self._say("")
         self._say(text(report, folder=run.folder, color=color.ANSIBLE_COLOR, width=width, phases=False).rstrip("\n"))
+        for line in hindered:
+            self._say(line, "yellow")
         return stopped
 
     def _outcome(self, run: Run, report: Mapping[str, Any]) -> str:

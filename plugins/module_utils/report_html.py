@@ -11,7 +11,7 @@ from typing import Any
 from .clock import parse
 from .report_style import STYLE
 from .report_timeline import chart
-from .report_words import achieved, clock, counted, duration, headline, title, tone, verdict
+from .report_words import achieved, clock, counted, duration, evidence, headline, title, tone, verdict
 from .report_words import markup as _e
 
 SHOWN_LOST = 100
@@ -206,6 +206,7 @@ def _facts(report: Mapping[str, Any]) -> str:
         ("Versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),
         ("Journal", f"{counted(journal['records'], 'record')}, chain {chain}"),
         ("Last hash", journal["last_hash"]),
+        ("Evidence", evidence(report)),
     )
     rows = "".join(
         f"<div><dt>{name}</dt><dd>{_e(value)}</dd></div>" for name, value in pairs if value not in (None, "")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .report_words import achieved, budget, clock, counted, duration, headline, title, tone, verdict
+from .report_words import achieved, budget, clock, counted, duration, evidence, headline, title, tone, verdict
 
 MOST_LINES = 40
 MOST_PHASES = 12
@@ -44,6 +44,7 @@ def text(
     _list(page, "Next", report["next_actions"], MOST_ACTIONS)
     if folder:
         page.blank()
+        page.wrap(evidence(report), first="Evidence ", tone="dim")
         page.line(f"Report   {_shown(Path(folder) / 'report.html')}")
     return page.text()
 

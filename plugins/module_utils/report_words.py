@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+# Journalled where a key was configured and could not sign.
+UNSIGNED_EVENT = "evidence_unsigned"
+NO_KEY = "no key is configured (recovery_evidence_key)"
 OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
 
 
@@ -95,6 +98,14 @@ def verdict(objective: Mapping[str, Any]) -> str:
     if _known(objective):
         return {None: "no objective", True: "met", False: "missed"}[objective["met"]]
     return {None: "not measured", True: "bounded", False: "not proven"}[objective["met"]]
+
+
+def evidence(report: Mapping[str, Any]) -> str:
+    """Say whether the evidence is signed. The report is part of it, so that it can only name the key."""
+    key, unsigned = report["evidence"]["key"], report["evidence"]["unsigned"]
+    if unsigned or not key:
+        return f"NOT SIGNED: {unsigned or NO_KEY}"
+    return f"signed at the end of the run with {key}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -140,6 +140,7 @@ def test_a_good_run_reads_like_the_checklist_and_is_measured(stage: Stage) -> No
     assert ran.code == 0
     assert ran.events == [
         "run_started",
+        "provenance",
         "phase_started",
         "observation",
         "phase_ended",
