@@ -17,12 +17,13 @@ from typing import Any
 from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock, provenance
+from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
+from ansible_collections.platform.recovery.plugins.module_utils.report_words import forecasts
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 Milestone = tuple[str, Mapping[str, Any]]
@@ -100,7 +101,10 @@ def _begin(call: Call) -> dict[str, Any]:
         },
     )
     run.journal.append(PROVENANCE_EVENT, **_provenance())
+    if not resumed:
+        run.journal.append(forecast.FORECAST, **_forecast(call, run))
     report, lines = _rendered(run)
+    lines += [f"Forecast: {line}" for line in forecasts(report)]
     if key and not Path(key).is_file():
         lines.append(f"The evidence will not be signed: there is no key {key}")
     return {
@@ -126,6 +130,7 @@ def _phase(call: Call, run: runs.Run) -> dict[str, Any]:
         return [*_closing(open_phase), ("phase_started", phase)]
 
     run.journal.append_all(enter)
+    forecast.note(run.journal)
     report, lines = _rendered(run)
     current = {key: report["phases"][-1][key] for key in ("name", "title", "budget_seconds", "started_at")}
     return {"phase": current, "clock": report["clock"], "objectives": report["objectives"], "lines": lines}
@@ -173,6 +178,15 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "report": str(run.folder / "report.html"),
         "lines": conclude(run.folder),
     }
+
+
+def _forecast(call: Call, run: runs.Run) -> dict[str, Any]:
+    """Ask the runs before this one how long it will take. A plan stands for whatever it may be made for."""
+    mode = str(call.options["mode"])
+    playbook = runs.dashed(call.options["playbook"])
+    modes = forecast.REAL_MODES if mode == "plan" else (mode,)
+    found = forecast.predict(run.folder.parent, playbook, modes, call.options["target"], without=run.id)
+    return forecast.as_record(found)
 
 
 def _provenance() -> dict[str, Any]:

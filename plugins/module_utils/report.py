@@ -18,7 +18,7 @@ from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import OUTCOMES, UNSIGNED_EVENT, counted, duration, missed
+from .report_words import OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -58,6 +58,7 @@ class _Story:
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
     unsigned: str | None = None
+    forecast: dict[str, Any] | None = None
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self, record: Record) -> None:
@@ -176,6 +177,14 @@ class _Story:
         del at
         self.advice.append((self.attempt, str(data.get("text") or "")))
 
+    def _forecast(self, data: Record, at: str) -> None:
+        del at
+        self.forecast = {**data, "outlook": []}
+
+    def _outlook(self, data: Record, at: str) -> None:
+        if self.forecast is not None:
+            self.forecast["outlook"].append({"at": at, **data})
+
     def _evidence_unsigned(self, data: Record, at: str) -> None:
         del at
         self.unsigned = str(data.get("why"))
@@ -206,6 +215,8 @@ READERS = {
     "next_action": _Story._next_action,
     "observation": _Story._observation,
     UNSIGNED_EVENT: _Story._evidence_unsigned,
+    "forecast": _Story._forecast,
+    "outlook": _Story._outlook,
 }
 
 
@@ -252,6 +263,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "failures": story.failures,
         "would_do": list(dict.fromkeys(story.would_do)),
         "next_actions": _next_actions(story, outcome),
+        "forecast": story.forecast,
         "evidence": {"key": start.get("evidence_key"), "unsigned": story.unsigned},
         "timeline": story.timeline,
         "journal": {"records": story.records, "last_hash": story.last_hash},
@@ -464,6 +476,7 @@ TELLERS = {
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
     UNSIGNED_EVENT: _tell_unsigned,
+    "outlook": outlook,
 }
 
 

@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .report_words import achieved, budget, clock, counted, duration, evidence, headline, title, tone, verdict
+from .report_words import (
+    achieved,
+    budget,
+    clock,
+    counted,
+    duration,
+    evidence,
+    forecasts,
+    headline,
+    title,
+    tone,
+    verdict,
+)
 
 MOST_LINES = 40
 MOST_PHASES = 12
@@ -37,6 +49,8 @@ def text(
     if report.get("reason"):
         page.wrap(f"Reason: {report['reason']}", tone="dim", most=2)
     _objectives(page, report)
+    for line in forecasts(report):
+        page.wrap(line, first="Forecast ", tone="dim", most=2)
     if phases:
         _phases(page, report)
     _failures(page, report)

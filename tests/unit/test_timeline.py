@@ -141,6 +141,7 @@ def test_a_good_run_reads_like_the_checklist_and_is_measured(stage: Stage) -> No
     assert ran.events == [
         "run_started",
         "provenance",
+        "forecast",
         "phase_started",
         "observation",
         "phase_ended",
