@@ -90,6 +90,8 @@ class Verdict:
 class Flaw(Exception):
     """The first place that does not hold."""
 
+    next_action = "find out who changed it; nothing from there on can be trusted"
+
     def __init__(self, place: str, reason: str, record: int | None = None) -> None:
         super().__init__(f"{place}: {reason}")
         self.place = place

@@ -108,6 +108,13 @@ class CanaryMeasured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast(Event):
+    """How long the run will take by the runs before it, for each mode of which there were any."""
+
+    modes: list[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outlook(Event):
     """How the run stands against an objective has changed: on_time, at_risk or missed."""
 
@@ -149,6 +156,7 @@ KINDS: dict[str, type[Event]] = {
     "observation": Observation,
     "step_failed": StepFailed,
     "canary_measured": CanaryMeasured,
+    "forecast": Forecast,
     "outlook": Outlook,
     "next_action": NextAction,
     "run_interrupted": RunInterrupted,

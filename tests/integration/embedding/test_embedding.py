@@ -27,8 +27,8 @@ def test_events_come_as_things_happen_and_the_result_has_the_reports_fields(plac
         on_event=lambda event: seen.append((time.time(), event)),
     )
     assert [type(event) for _at, event in seen] == [
-        pr.RunStarted, pr.PhaseStarted, pr.Decision, pr.PhaseEnded, pr.PhaseStarted, pr.NextAction, pr.PhaseEnded,
-        pr.RunEnded,
+        pr.RunStarted, pr.Event, pr.Forecast, pr.PhaseStarted, pr.Decision, pr.PhaseEnded, pr.PhaseStarted,
+        pr.NextAction, pr.PhaseEnded, pr.RunEnded,
     ]  # fmt: skip
     assert [event.seq for _at, event in seen] == list(range(1, 9))
     started, decision = seen[0][1], seen[2][1]
