@@ -54,7 +54,7 @@ def collection(root: Path) -> dict[str, Any]:
 
 def source(name: str) -> dict[str, Any]:
     """Give the digests of a playbook or an inventory with what Ansible reads beside it; of a mere word, the word."""
-    path = Path(name).absolute()
+    path = Path(os.path.abspath(name))
     if not path.exists():
         return {"root": name, "files": 0, "sha256": hashlib.sha256(name.encode()).hexdigest(), "listing": []}
     if path.is_dir():
