@@ -19,7 +19,7 @@ from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import OUTCOMES, counted, duration, missed
+from .report_words import OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -58,6 +58,8 @@ class _Story:
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    unsigned: str | None = None
+    forecast: dict[str, Any] | None = None
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self, record: Record) -> None:
@@ -88,13 +90,14 @@ class _Story:
 
     def _run_resumed(self, data: Record, at: str) -> None:
         self._close_phase(at, "failed")
-        self.start.update({key: data[key] for key in ("versions", "controller") if data.get(key)})
+        self.start.update({key: data[key] for key in ("versions", "controller", "evidence_key") if data.get(key)})
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
         self.attempt += 1
         self.ended_at = self.outcome = None
         self.interrupted = False
+        self.unsigned = None
         self.would_do = []
 
     def _objectives(self, data: Record, at: str) -> None:
@@ -175,6 +178,18 @@ class _Story:
         del at
         self.advice.append((self.attempt, str(data.get("text") or "")))
 
+    def _forecast(self, data: Record, at: str) -> None:
+        del at
+        self.forecast = {**data, "outlook": []}
+
+    def _outlook(self, data: Record, at: str) -> None:
+        if self.forecast is not None:
+            self.forecast["outlook"].append({"at": at, **data})
+
+    def _evidence_unsigned(self, data: Record, at: str) -> None:
+        del at
+        self.unsigned = str(data.get("why"))
+
     def _run_interrupted(self, data: Record, at: str) -> None:
         del data
         self.interrupted = True
@@ -200,6 +215,9 @@ READERS = {
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
     "observation": _Story._observation,
+    UNSIGNED_EVENT: _Story._evidence_unsigned,
+    "forecast": _Story._forecast,
+    "outlook": _Story._outlook,
 }
 
 
@@ -248,6 +266,8 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         # A real run foretells too, before it acts: what became of that stands in its phases.
         "would_do": list(dict.fromkeys(story.would_do)) if planning else [],
         "next_actions": _next_actions(story, outcome),
+        "forecast": story.forecast,
+        "evidence": {"key": start.get("evidence_key"), "unsigned": story.unsigned},
         "timeline": story.timeline,
         "journal": {"records": story.records, "last_hash": story.last_hash},
     }
@@ -444,6 +464,10 @@ def _tell_canary(data: Record) -> str:
     return f"Canary: outage of {duration(outage.get('seconds'))}{loss}"
 
 
+def _tell_unsigned(data: Record) -> str:
+    return f"The evidence could not be signed: {data.get('why')}"
+
+
 def _tell_repair(data: Record) -> str:
     return f"A record was torn by a crash ({data.get('bytes')} bytes are kept unread)"
 
@@ -460,6 +484,8 @@ TELLERS = {
     "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
+    UNSIGNED_EVENT: _tell_unsigned,
+    "outlook": outlook,
 }
 
 

@@ -62,6 +62,15 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         [({"phase": name}, phase["budget_seconds"]) for name, phase in phases.items()],
     )
     yield (
+        "recovery_forecast_seconds",
+        "Duration of a run by the runs before it.",
+        [
+            ({"of": str(entry["mode"]), "quantile": quantile}, entry["seconds"][name])
+            for entry in (report["forecast"] or {}).get("modes") or []
+            for name, quantile in (("median", "0.5"), ("high", "0.9"))
+        ],
+    )
+    yield (
         "recovery_outcome",
         "1 for the outcome of the run, 0 for the others.",
         [({"outcome": outcome}, outcome == report["outcome"]) for outcome in OUTCOMES],

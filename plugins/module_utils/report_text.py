@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .report_words import achieved, budget, clock, counted, duration, headline, title, tone, verdict
+from .report_words import (
+    achieved,
+    budget,
+    clock,
+    counted,
+    duration,
+    evidence,
+    forecasts,
+    headline,
+    title,
+    tone,
+    verdict,
+)
 
 MOST_LINES = 40
 MOST_PHASES = 12
@@ -39,6 +51,8 @@ def text(
     if report.get("reason"):
         page.wrap(f"Reason: {report['reason']}", tone="dim", most=2)
     _objectives(page, report)
+    for line in forecasts(report):
+        page.wrap(line, first="Forecast ", tone="dim", most=2)
     if phases:
         _phases(page, report)
     _failures(page, report)
@@ -46,6 +60,7 @@ def text(
     _list(page, "Next", report["next_actions"], MOST_ACTIONS)
     if folder:
         page.blank()
+        page.wrap(evidence(report), first="Evidence ", tone="dim")
         page.line(f"Report   {_shown(Path(folder) / 'report.html')}")
     return page.text()
 
