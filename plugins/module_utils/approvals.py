@@ -11,19 +11,16 @@ the command `recovery approve` is the other half of it.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import re
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from . import signature
 from .clock import parse, stamp
-from .errors import BadInput, PreconditionFailed
+from .errors import BadInput, PreconditionFailed, StepFailed
 from .journal import canonical
 
 SCHEMA = 1
@@ -33,14 +30,13 @@ NAMESPACE = "platform.recovery"
 REQUEST_FILE, FOLDER = "approval-request.json", "approvals"
 MOST_BYTES = 64 * 1024
 CLOCK_SKEW_SECONDS = 60.0
-KEYGEN_SECONDS = 15.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
 PUBLIC_KEY = re.compile(r"(ssh|sk-ssh|ecdsa|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\r\n]*)?")
 
 Flaw = Literal[
     "unreadable", "not an approver", "altered", "wrong key", "wrong scope", "replayed", "expired", "self-approval"
 ]
-Verify = Callable[[str, str, str, Sequence[str]], "Flaw | None"]
+Verify = Callable[[str, str, Sequence[str]], "Flaw | None"]
 
 
 @dataclass(frozen=True)
@@ -131,11 +127,6 @@ class Decision:
     approvers: tuple[str, ...] = ()
 
 
-def digest(description: Any) -> str:
-    """Give the platform description's digest: whoever approves, approves of that platform and no other."""
-    return "sha256:" + hashlib.sha256(canonical(json.loads(json.dumps(description, default=str)))).hexdigest()
-
-
 def persons(initiators: Iterable[str], rule: Rule) -> set[str]:
     """Find who of the named people started a run, by name and by the accounts that they are known to use."""
     seen: set[str] = set()
@@ -163,9 +154,9 @@ def statement(
     ).decode("utf-8")
 
 
-def written(text: str, signature: str) -> str:
+def written(text: str, armoured: str) -> str:
     """Give the content of an approval's file."""
-    return json.dumps({"schema": SCHEMA, "statement": text, "signature": signature}, indent=1) + "\n"
+    return json.dumps({"schema": SCHEMA, "statement": text, "signature": armoured}, indent=1) + "\n"
 
 
 def judge(
@@ -174,7 +165,7 @@ def judge(
     """Judge one approval's file. What it says counts only after its signature; then the first flaw is named."""
     try:
         file = json.loads(content)
-        text, signature = str(file["statement"]), str(file["signature"])
+        text, armoured = str(file["statement"]), str(file["signature"])
         said = json.loads(text)
         approver, asked = str(said["approver"]), Request.of(said["request"])
         given, until = parse(said["approved_at"]), parse(said["expires_at"])
@@ -189,10 +180,10 @@ def judge(
 
     if approver not in rule.approvers:
         return flawed("not an approver", f"{approver!r} is none of {', '.join(rule.approvers)}")
-    broken = verify(text, signature, approver, rule.keys[approver])
+    broken = verify(text, armoured, rule.keys[approver])
     if broken:
         whys = {"altered": "its text is not what was signed", "wrong key": f"it is signed by none of {approver}'s keys"}
-        return flawed(broken, whys.get(broken, "its signature cannot be read"))
+        return flawed(broken, whys[broken])
     outside = request.outside(asked)
     if outside:
         return flawed("wrong scope", "; ".join(outside))
@@ -269,62 +260,25 @@ def collect(paths: Iterable[Path]) -> list[tuple[str, str]]:
     return [(name, content) for content, name in found.items()]
 
 
-# ssh-keygen
-
-
 def sign(text: str, key: Path) -> str:
-    """Sign a text with the key in this file, or with the agent's or hardware token's that a .pub file names.
-
-    A passphrase or a touch is asked for on the terminal by ssh-keygen itself. Raises PreconditionFailed.
-    """
-    argv = ["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
-    with keygen():
-        done = subprocess.run(argv, input=text.encode(), stdout=subprocess.PIPE, check=False)
-    if done.returncode or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
-        raise PreconditionFailed(
-            f"ssh-keygen did not sign with {key}",
-            wanted="a signature",
-            observed=f"exit code {done.returncode}",
-            next_action="see what ssh-keygen said; name the key's file, or its .pub file where an agent holds it",
-        )
-    return done.stdout.decode("ascii")
+    """Sign a text in the presence of who approves. Raises StepFailed."""
+    return signature.sign(text.encode(), key, NAMESPACE, attended=True).decode("ascii")
 
 
-def verify(text: str, signature: str, approver: str, keys: Sequence[str]) -> Flaw | None:
-    """Hold a signature against a person's keys."""
-    with tempfile.TemporaryDirectory(prefix="recovery-") as folder:
-        signers, file = Path(folder) / "allowed_signers", Path(folder) / "signature"
-        signers.write_text("".join(f'{approver} namespaces="{NAMESPACE}" {key}\n' for key in keys), encoding="utf-8")
-        file.write_text(signature, encoding="utf-8")
-        common = ["-n", NAMESPACE, "-s", str(file)]
-        if _accepts(["verify", "-f", str(signers), "-I", approver, *common], text):
-            return None
-        return "wrong key" if _accepts(["check-novalidate", *common], text) else "altered"
-
-
-def _accepts(arguments: Sequence[str], text: str) -> bool:
-    with keygen():
-        done = subprocess.run(
-            ["ssh-keygen", "-Y", *arguments],
-            input=text.encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=KEYGEN_SECONDS,
-            check=False,
-        )
-    return done.returncode == 0
-
-
-@contextlib.contextmanager
-def keygen() -> Iterator[None]:
-    """Say what is missing where ssh-keygen cannot be run."""
+def verify(text: str, armoured: str, keys: Sequence[str]) -> Flaw | None:
+    """Hold a signature against a person's keys. Raises PreconditionFailed where it cannot be checked."""
+    data = armoured.encode("utf-8", "replace")
     try:
-        yield
-    except (OSError, subprocess.TimeoutExpired) as error:
+        key = signature.fingerprint(data, NAMESPACE)
+        signature.check(text.encode("utf-8", "replace"), data, NAMESPACE)
+    except signature.SignatureRefused:
+        return "altered"
+    except StepFailed as error:
         raise PreconditionFailed(
-            "Signatures cannot be made or checked on this machine",
-            wanted="ssh-keygen of OpenSSH 8.2 or later",
-            observed=f"{type(error).__name__}",
-            next_action="install the package openssh-client and run again; nothing was touched",
+            f"The approvals cannot be checked: {error.what}",
+            wanted=error.wanted,
+            observed=error.observed,
+            next_action=f"{error.next_action} and run again; nothing was touched",
             gate=GATE,
         ) from error
+    return None if key in map(signature.key_fingerprint, keys) else "wrong key"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import approvals, clock, lease_homes
+from . import approvals, clock, lease_homes, provenance
 from .errors import PreconditionFailed
 from .schema import Problem, closest, reference
 
@@ -282,7 +282,8 @@ def approval_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] |
         "playbook": wish.playbook,
         "mode": wish.mode,
         "target": wish.target,
-        "description": approvals.digest(platform),
+        # The same that the evidence holds: whoever approves, approves of that platform and no other.
+        "description": f"sha256:{provenance.digest(platform)}",
         "overrides": overrides(wish),
     }
 

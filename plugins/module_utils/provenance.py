@@ -64,9 +64,14 @@ def source(name: str) -> dict[str, Any]:
 
 
 def document(content: Any) -> dict[str, Any]:
-    """Give a document with the digest of its canonical JSON. The journal redacts the one and not the other."""
+    """Give a document with its digest. The journal redacts the one and not the other."""
+    return {"sha256": digest(content), "content": content}
+
+
+def digest(content: Any) -> str:
+    """Give the SHA-256 of a document's canonical JSON: of what it says, and not of how it is written."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return {"sha256": hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(), "content": content}
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _listed(name: Path, files: Iterable[Path], root: Path) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _line(path: Path, name: str) -> str:
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        digest = f"unreadable ({error.strerror})"
-    return f"{digest}  {name}"
+        found = f"unreadable ({error.strerror})"
+    return f"{found}  {name}"

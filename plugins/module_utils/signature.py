@@ -36,10 +36,11 @@ class SignatureRefused(RecoveryError):
     kind = "refused"
 
 
-def sign(data: bytes, key: Path | str, namespace: str) -> bytes:
+def sign(data: bytes, key: Path | str, namespace: str, *, attended: bool = False) -> bytes:
     """Return the armoured signature over the bytes. Raises StepFailed.
 
-    The key is a private key without a passphrase, or the public half of one that an agent or a token holds.
+    The key is a private key without a passphrase, or the public half of one that an agent or a token holds. Where a
+    person attends, ssh-keygen asks on the terminal for a passphrase or a touch, and waits.
     """
     path = Path(key).expanduser()
     if not path.is_file():
@@ -49,11 +50,12 @@ def sign(data: bytes, key: Path | str, namespace: str) -> bytes:
             observed="no such file, or not to be read",
             next_action="correct the path of the key",
         )
-    done = _call(["-Y", "sign", "-f", str(path), "-n", namespace], data, SIGN_SECONDS)
+    seconds = None if attended else SIGN_SECONDS
+    done = _call(["-Y", "sign", "-f", str(path), "-n", namespace], data, seconds)
     if done.returncode != 0:
         raise StepFailed(
             f"cannot sign with {path}",
-            wanted="a key without a passphrase, or one that ssh-agent holds",
+            wanted="a key that opens" if attended else "a key without a passphrase, or one that ssh-agent holds",
             observed=_said(done),
             next_action="load the key into ssh-agent, or take another key",
         )
@@ -75,7 +77,15 @@ def fingerprint(armoured: bytes, namespace: str) -> str:
         raise _refused("it is no SSH signature", str(error)) from error
     if name != namespace.encode():
         raise _refused("it was made for another purpose", repr(name))
-    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+    return _named(key)
+
+
+def key_fingerprint(line: str) -> str | None:
+    """Return the fingerprint of a public key as the line of a .pub file has it, None where it is no key."""
+    try:
+        return _named(base64.b64decode(line.split()[1], validate=True))
+    except (IndexError, ValueError):
+        return None
 
 
 def armour(blob: bytes) -> bytes:
@@ -137,29 +147,35 @@ def _fields(blob: bytes) -> tuple[bytes, bytes]:
     return fields[0], fields[1]
 
 
-def _call(arguments: list[str], data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ssh-keygen with nobody to ask: a passphrase that it lacks must not hold up the end of a run."""
+def _named(key: bytes) -> str:
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+
+
+def _call(arguments: list[str], data: bytes, seconds: float | None) -> subprocess.CompletedProcess[bytes]:
+    """Run ssh-keygen. With a limit there is nobody to ask: a passphrase that it lacks must not hold up a run."""
+    alone = seconds is not None
     try:
         return subprocess.run(
             [PROGRAM, *arguments],
             input=data,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if alone else None,
             timeout=seconds,
             check=False,
-            start_new_session=True,
-            env={**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"},
+            start_new_session=alone,
+            env={**os.environ, "LC_ALL": "C", "TZ": "UTC"} | ({"SSH_ASKPASS_REQUIRE": "never"} if alone else {}),
         )
-    except FileNotFoundError as error:
+    except OSError as error:
         raise StepFailed(
-            f"{PROGRAM} is not installed",
+            f"{PROGRAM} cannot be run",
             wanted="OpenSSH 8.9 or newer",
-            observed="no such program",
-            next_action="install the OpenSSH client",
+            observed=error.strerror or "no such program",
+            next_action="install the OpenSSH client (package openssh-client)",
         ) from error
     except subprocess.TimeoutExpired as error:
         raise StepFailed(
             f"{PROGRAM} did not answer",
-            wanted=f"an answer within {seconds:g} s",
+            wanted=f"an answer within {error.timeout:g} s",
             observed="none, as from a hardware key that nobody touched",
             next_action="run it again with somebody at the key, or take another key",
         ) from error
@@ -177,7 +193,7 @@ def _compact(at: str) -> str:
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     """Give the last thing ssh-keygen said."""
-    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in (done.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else f"exit code {done.returncode}"
 
 

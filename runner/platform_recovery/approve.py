@@ -83,14 +83,12 @@ def approve(asked: Asked, answer: Answer, output: Path | None) -> dict[str, Any]
     seconds = longest if answer.seconds is None else answer.seconds
     if not 0 < seconds <= longest:
         raise WrongCall(f"An approval may hold for {longest:g} s at most, not {seconds:g} s")
-    if not answer.key.exists():
-        raise WrongCall(f"The key {answer.key} does not exist")
     text = tools.statement(
         asked.request, answer.name, time.time(), seconds, reason=answer.reason, break_glass=answer.break_glass
     )
     try:
         signature = tools.sign(text, answer.key)
-    except errors.PreconditionFailed as error:
+    except errors.StepFailed as error:
         raise WrongCall(f"{error.what}: {error.observed}", next_action=error.next_action) from None
     file = output or asked.path.parent / tools.FOLDER / f"{answer.name}.json"
     try:

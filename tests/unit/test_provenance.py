@@ -72,3 +72,10 @@ def test_the_journal_leaves_digests_and_takes_secrets(tmp_path: Path) -> None:
     assert provenance.document({**platform, "name": "other"})["sha256"] != data["platform_description"]["sha256"]
     assert provenance.versions()["python"]
     assert all(len(line.partition("  ")[0]) == 64 for line in provenance.programs())
+
+
+def test_the_digest_is_of_what_a_document_says_and_not_of_how() -> None:
+    one = provenance.digest({"a": 1, "b": ["x", {"c": None}]})
+    assert one == provenance.digest({"b": ["x", {"c": None}], "a": 1})
+    assert one != provenance.digest({"b": ["x", {"c": 0}], "a": 1})
+    assert one == provenance.document({"b": ["x", {"c": None}], "a": 1})["sha256"]
