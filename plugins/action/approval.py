@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils import approvals, clock
+from ansible_collections.platform.recovery.plugins.module_utils import approvals, clock, evidence
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.approvals import Decision, Request, Rule
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
@@ -160,7 +160,7 @@ def passed(call: Call, run: runs.Run, rule: Rule, decision: Decision) -> dict[st
     if decision.verdict == "override":
         lines.insert(0, f"BREAK-GLASS: {decision.by}")
     if not call.check:
-        run.journal.append(
+        record = run.journal.append(
             "decision",
             gate=approvals.GATE,
             observed=decision.observed,
@@ -168,4 +168,5 @@ def passed(call: Call, run: runs.Run, rule: Rule, decision: Decision) -> dict[st
             verdict=decision.verdict,
             by=decision.by,
         )
+        lines += evidence.sign_head(run.journal, record)
     return {"approvers": list(decision.approvers), "lines": lines}

@@ -21,7 +21,7 @@ from typing import Any
 
 from .errors import RecoveryError, StepFailed
 from .journal import FILE_NAME, GENESIS, Journal, JournalError, parse_line
-from .report_words import NO_KEY, UNSIGNED_EVENT
+from .report_words import HEAD_EVENT, NO_KEY, UNSIGNED_EVENT
 from .signature import SignatureRefused, check, fingerprint, sign, signer
 
 SCHEMA = 1
@@ -67,12 +67,15 @@ class Verdict:
     flaw: str | None = None
     # Records that came after the bundle was made, which it says nothing about.
     uncovered: int = 0
+    # The last record that a signature covers which was made on the way, at an approval.
+    signed_until: int = 0
 
     def words(self) -> list[str]:
         """Say it to a person."""
         if not self.intact:
             return [f"BROKEN at {self.place}: {self.flaw}.", "Nothing from there on can be trusted."]
         whole = f"The chain of {self.records} records of run {self.run_id} is whole; it ends with {self.last_hash}."
+        whole += f" Up to record {self.signed_until} it was signed at an approval." if self.signed_until else ""
         if self.signed:
             return [whole, f"Signed by {self.signer} with {self.key}."]
         if self.uncovered or self.signature == "none":
@@ -97,6 +100,26 @@ class Flaw(Exception):
         self.place = place
         self.reason = reason
         self.record = record
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """A signature, what it was made over and when, and the record that holds it if it is one of the journal's."""
+
+    place: str
+    data: bytes
+    armoured: bytes
+    at: str
+    record: int | None = None
+
+    def key(self) -> str:
+        """Check it, and give the fingerprint of its key. Raises Flaw."""
+        try:
+            key = fingerprint(self.armoured, NAMESPACE)
+            check(self.data, self.armoured, NAMESPACE)
+        except SignatureRefused as error:
+            raise Flaw(self.place, f"{error.what} ({error.observed})", self.record) from error
+        return key
 
 
 @dataclass(frozen=True)
@@ -132,6 +155,11 @@ class _Story:
         """Give what the last of these events said, None where none did."""
         said = [record["data"].get(name) for record in self.records if record["event"] in events]
         return next((value for value in reversed(said) if value), None)
+
+    @property
+    def heads(self) -> list[dict[str, Any]]:
+        """Give the records that sign the chain on the way."""
+        return [record for record in self.records if record["event"] == HEAD_EVENT]
 
     @property
     def key(self) -> str | None:
@@ -293,23 +321,64 @@ def _compare(members: Mapping[str, bytes], story: _Story) -> None:
 
 
 def _signature(verdict: Verdict, members: Mapping[str, bytes], story: _Story, allowed: Path | None) -> Verdict:
-    """Check who signed, when all else holds: it is the only check that costs time."""
-    signature, manifest = members.get(SIGNATURE), members[MANIFEST]
-    if signature is None:
-        return replace(verdict, flaw=f"not signed: {story.why_unsigned}")
+    """Check who signed, when all else holds: it is the only check that costs time. Raises Flaw."""
+    made = _heads(story)
+    verdict = replace(verdict, signed_until=max((head["data"]["record"] for head in story.heads), default=0))
+    if SIGNATURE in members:
+        made.append(_Signed(SIGNATURE, members[MANIFEST], members[SIGNATURE], story.head["time"]))
+    keys = [one.key() for one in made]
+    if SIGNATURE in members:
+        verdict = replace(verdict, key=keys[-1], signature="unchecked")
+    names = []
+    for one in made:
+        try:
+            names += [signer(one.data, one.armoured, NAMESPACE, allowed, one.at)] if allowed else []
+        except SignatureRefused as error:
+            said = f"{error.what} ({error.observed})"
+            return replace(verdict, signature="refused", place=one.place, flaw=said, signed_until=0)
+    if SIGNATURE not in members:
+        why = story.why_unsigned if MANIFEST in members else f"there is no {BUNDLE}, which a run gets at its end"
+        return replace(verdict, flaw=f"not signed: {why}")
+    return replace(verdict, signature="valid", signer=names[-1], signed=True) if names else verdict
+
+
+def sign_head(journal: Journal, record: Mapping[str, Any]) -> list[str]:
+    """Sign the chain up to this record where the run has a key, and journal it: from now on nobody can make it anew.
+
+    Gives it in words. A key that cannot sign stops no recovery.
+    """
+    key = _Story(list(journal.records())).key
+    if key is None:
+        return []
     try:
-        key = fingerprint(signature, NAMESPACE)
-        check(manifest, signature, NAMESPACE)
-    except SignatureRefused as error:
-        raise Flaw(SIGNATURE, f"{error.what} ({error.observed})") from error
-    verdict = replace(verdict, key=key, signature="unchecked")
-    if allowed is None:
-        return verdict
-    try:
-        name = signer(manifest, signature, NAMESPACE, allowed, story.head["time"])
-    except SignatureRefused as error:
-        return replace(verdict, signature="refused", place=SIGNATURE, flaw=f"{error.what} ({error.observed})")
-    return replace(verdict, signature="valid", signer=name, signed=True)
+        armoured = sign(_head(record), key, NAMESPACE).decode("ascii")
+        # A short password may stand in a signature by chance, and would be taken out of it.
+        why = None if journal.redacted(armoured) == armoured else "the signature holds what is a secret elsewhere"
+    except StepFailed as error:
+        why = f"{error.what}: {error.observed}"
+    if why:
+        lines = [f"The journal is NOT SIGNED at this approval: {why}"]
+        journal.append("observation", what=HEAD_EVENT, lines=lines)
+        return lines
+    journal.append(HEAD_EVENT, record=record["seq"], signature=armoured)
+    return [f"The journal is signed up to record {record['seq']}"]
+
+
+def _head(record: Mapping[str, Any]) -> bytes:
+    """Write what is signed of a chain on the way: its run, and its end."""
+    return _pretty({"schema": SCHEMA, "run_id": record["run_id"], "records": record["seq"], "hash": record["hash"]})
+
+
+def _heads(story: _Story) -> list[_Signed]:
+    """Find what was signed on the way. Raises Flaw where that is not of this chain."""
+    found = []
+    for record in story.heads:
+        number, place = record["data"].get("record"), f"{FILE_NAME}, record {record['seq']}"
+        if not isinstance(number, int) or not 0 < number < record["seq"]:
+            raise Flaw(place, "it signs no record before it", record["seq"])
+        armoured = str(record["data"].get("signature")).encode("ascii", "replace")
+        found.append(_Signed(place, _head(story.records[number - 1]), armoured, record["time"], record["seq"]))
+    return found
 
 
 def verify_folder(folder: Path, allowed: Path | None = None) -> Verdict:
@@ -323,7 +392,10 @@ def verify_folder(folder: Path, allowed: Path | None = None) -> Verdict:
     now = {"run_id": story.run_id, "records": len(story.records), "last_hash": story.head["hash"]}
     path = folder / BUNDLE
     if not path.exists():
-        return Verdict(**now, intact=True, flaw=f"not signed: there is no {BUNDLE}, which a run gets at its end")
+        try:
+            return _signature(Verdict(**now, intact=True), {}, story, allowed)
+        except Flaw as flaw:
+            return Verdict(**now, first_bad=flaw.record, place=flaw.place, flaw=flaw.reason)
     data = path.read_bytes()
     verdict = replace(verify(data, allowed), **now)
     if not verdict.intact:

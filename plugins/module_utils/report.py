@@ -19,7 +19,7 @@ from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
+from .report_words import HEAD_EVENT, OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -485,6 +485,7 @@ TELLERS = {
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
     UNSIGNED_EVENT: _tell_unsigned,
+    HEAD_EVENT: lambda data: f"The journal is signed up to record {data.get('record')}",
     "outlook": outlook,
 }
 

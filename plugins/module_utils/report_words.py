@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 # Journalled where a key was configured and could not sign.
-UNSIGNED_EVENT = "evidence_unsigned"
+UNSIGNED_EVENT, HEAD_EVENT = "evidence_unsigned", "head_signed"
 NO_KEY = "no key is configured (recovery_evidence_key)"
 OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
 

@@ -25,11 +25,12 @@ from ansible_collections.platform.recovery.plugins.module_utils.evidence import 
     conclude,
     pack,
     seal,
+    sign_head,
     unpack,
     verify,
     verify_folder,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
+from ansible_collections.platform.recovery.plugins.module_utils.journal import GENESIS, Journal, canonical, digest
 
 SOURCE = Path(evidence.__file__)
 
@@ -48,7 +49,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_folder(root: Path, key: Path | None = None, *, small: bool = False) -> Path:
+def run_folder(root: Path, key: Path | None = None, *, small: bool = False, approved: bool = False) -> Path:
     folder = root / "run-1"
     journal = Journal.open(folder, "run-1")
     journal.append(
@@ -60,6 +61,9 @@ def run_folder(root: Path, key: Path | None = None, *, small: bool = False) -> P
         evidence_key=str(key) if key else None,
     )
     journal.append("provenance", collection={"sha256": "ab", "listing": ["ab  roles/größe.yml"]})
+    if approved:
+        said = sign_head(journal, journal.append("decision", gate="approvals", verdict="pass"))
+        assert said == (["The journal is signed up to record 3"] if key else [])
     journal.append("phase_started", phase="verify", title="Verify")
     journal.append("run_ended", outcome="recovered")
     report.render(folder)
@@ -234,6 +238,80 @@ def test_a_key_that_cannot_sign_is_journalled_and_said(tmp_path: Path, keys: Pat
         seal(folder, str(keys / key))
     assert seal(folder, str(keys / "controller")).key
     assert verify_folder(folder, keys / "allowed").signed
+
+
+def test_the_head_that_was_signed_at_an_approval_holds_before_and_after_the_end(tmp_path: Path, keys: Path) -> None:
+    folder = run_folder(tmp_path, keys / "controller", approved=True)
+    verdict = verify_folder(folder, keys / "allowed")  # as of a run whose controller died
+    assert (verdict.intact, verdict.signed, verdict.signature, verdict.signed_until) == (True, False, "none", 3)
+    assert "Up to record 3 it was signed at an approval" in verdict.words()[0]
+    conclude(folder)
+    verdict = verify((folder / BUNDLE).read_bytes(), keys / "allowed")
+    assert (verdict.intact, verdict.signed, verdict.signed_until) == (True, True, 3)
+    assert "signed up to record 3" in (folder / "report.html").read_text()
+
+
+def made_anew(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
+    """Write the journal again with another story in it, the same times, and hashes that are right."""
+    records = list(Journal(folder, "run-1").records())
+    change(records)
+    previous, lines = GENESIS, []
+    for record in records:
+        record["previous"] = previous
+        record["hash"] = previous = digest(record)
+        lines.append(canonical(record) + b"\n")
+    (folder / "journal.jsonl").write_bytes(b"".join(lines))
+    report.render(folder)
+    return folder
+
+
+def test_a_journal_made_anew_with_the_same_story_is_the_same(tmp_path: Path, keys: Path) -> None:
+    folder = made_anew(run_folder(tmp_path, keys / "controller", approved=True), list)
+    assert verify_folder(folder).signed_until == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda records: records[0]["data"].update(target="us-west-2"),
+        lambda records: records[2]["data"].update(verdict="override"),
+        lambda records: records[3]["data"].update(record=2),
+        lambda records: records[3]["data"].update(record=4),
+        lambda records: records[3]["data"].update(record=0),
+        lambda records: records[3]["data"].update(record="3"),
+        lambda records: records[3]["data"].update(signature="none"),
+        lambda records: records[3]["data"].pop("signature"),
+    ],
+)
+def test_a_journal_made_anew_does_not_fit_the_head_that_was_signed(tmp_path: Path, keys: Path, change: Any) -> None:
+    folder = made_anew(run_folder(tmp_path, keys / "controller", approved=True), change)
+    assert Journal(folder, "run-1").verify() is None
+    broken = [verify_folder(folder)]
+    conclude(folder)  # even if the key that signs the end is at hand
+    broken.append(verify((folder / BUNDLE).read_bytes()))
+    assert [(v.intact, v.first_bad, v.place) for v in broken] == [(False, 4, "journal.jsonl, record 4")] * 2
+
+
+def test_a_head_signed_by_who_may_not_is_refused(tmp_path: Path, keys: Path) -> None:
+    folder = run_folder(tmp_path, keys / "stranger", approved=True)
+    refused = [verify_folder(folder, keys / "allowed")]
+    seal(folder, str(keys / "controller"))
+    refused.append(verify_folder(folder, keys / "allowed"))
+    for verdict in refused:
+        assert (verdict.intact, verdict.signed, verdict.signature) == (True, False, "refused")
+        assert verdict.place == "journal.jsonl, record 4"
+        assert "NOT SIGNED BY ANYBODY WHO MAY" in verdict.words()[1]
+
+
+@pytest.mark.parametrize("secret", [None, "SSH SIGNATURE"])
+def test_a_head_that_cannot_be_signed_stops_nothing_and_is_said(tmp_path: Path, keys: Path, secret: str | None) -> None:
+    folder = run_folder(tmp_path, keys / ("controller" if secret else "nowhere"))
+    journal = Journal(folder, "run-1")
+    journal.redact([secret] if secret else [])
+    [line] = sign_head(journal, journal.append("decision", gate="approvals", verdict="pass"))
+    assert "NOT SIGNED at this approval" in line
+    assert [record["event"] for record in journal.records()][-2:] == ["decision", "observation"]
+    assert verify_folder(folder).intact
 
 
 def test_a_bundle_is_made_once_and_again_when_the_run_went_on(signed: Path, keys: Path) -> None:
