@@ -24,6 +24,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.report_text impo
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call
 from platform_recovery import cli
+from tests.support.keys import make_key, public
 
 NOW = 1_800_000_000.0
 PEOPLE = ("alice", "bob", "carol", "mallory")
@@ -44,15 +45,12 @@ REQUEST = Request(
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("keys")
-    for name in PEOPLE:
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{name}@x", "-f", str(folder / name)]
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-    return {name: folder / name for name in PEOPLE}
+    return {name: make_key(folder / name) for name in PEOPLE}
 
 
 @pytest.fixture(scope="session")
 def people(keys: dict[str, Path]) -> dict[str, Any]:
-    known = {n: {"keys": [keys[n].with_suffix(".pub").read_text().strip()], "accounts": []} for n in PEOPLE[:3]}
+    known = {n: {"keys": [public(keys[n])], "accounts": []} for n in PEOPLE[:3]}
     known["carol"]["accounts"] = ["carol.c@example.com"]
     return known
 
@@ -262,7 +260,7 @@ def test_what_led_to_the_approval_is_signed_when_the_gate_passes(
     assert gate.pass_()["lines"][-1] == "The journal is signed up to record 3"
     assert [r["event"] for r in gate.run.journal.records()][-2:] == ["decision", "head_signed"]
     allowed = tmp_path / "allowed"
-    allowed.write_text(f"controller {keys['mallory'].with_suffix('.pub').read_text()}")
+    allowed.write_text(f"controller {public(keys['mallory'])}")
     found = verify_folder(gate.run.folder, allowed)
     assert (found.intact, found.signature, found.signed_until) == (True, "none", 3)
 

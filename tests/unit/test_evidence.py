@@ -31,6 +31,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.evidence import 
     verify_folder,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.journal import GENESIS, Journal, canonical, digest
+from tests.support.keys import make_key, public
 
 SOURCE = Path(evidence.__file__)
 
@@ -39,13 +40,12 @@ SOURCE = Path(evidence.__file__)
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     for name in ("controller", "stranger", "locked"):
-        words = "much too secret" if name == "locked" else ""
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", words, "-f", folder / name, "-C", name], check=True)
-    public = (folder / "controller.pub").read_text()
-    (folder / "allowed").write_text(f'auditor@example.com namespaces="{NAMESPACE}" {public}')
-    (folder / "expired").write_text(f'auditor@example.com valid-before="20200101" {public}')
-    (folder / "later").write_text(f'auditor@example.com valid-after="20200101" {public}')
-    (folder / "elsewhere").write_text(f'auditor@example.com namespaces="git" {public}')
+        make_key(folder / name, "much too secret" if name == "locked" else "")
+    key = public(folder / "controller")
+    (folder / "allowed").write_text(f'auditor@example.com namespaces="{NAMESPACE}" {key}')
+    (folder / "expired").write_text(f'auditor@example.com valid-before="20200101" {key}')
+    (folder / "later").write_text(f'auditor@example.com valid-after="20200101" {key}')
+    (folder / "elsewhere").write_text(f'auditor@example.com namespaces="git" {key}')
     return folder
 
 

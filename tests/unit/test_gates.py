@@ -17,6 +17,7 @@ import yaml
 
 from ansible_collections.platform.recovery.plugins.module_utils.lease_file import FileStore
 from platform_recovery import cli
+from tests.support.keys import make_key, public
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMBER = {"host": "127.0.0.1", "port": 1, "sslmode": "disable"}
@@ -30,13 +31,10 @@ class Site:
 
     def key(self, name: str) -> Path:
         path = self.folder / name
-        if not path.exists():
-            argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
-            subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-        return path
+        return path if path.exists() else make_key(path)
 
     def describe(self, **more: Any) -> None:
-        people = {n: {"keys": [self.key(n).with_suffix(".pub").read_text().strip()]} for n in ("alice", "bob", "carol")}
+        people = {n: {"keys": [public(self.key(n))]} for n in ("alice", "bob", "carol")}
         objectives = {"rto_seconds": 1800, "rpo_seconds": 3600}
         platform = {
             "name": "site",

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.integration.checklists.test_refusals import changed_inventory, recovery, standing
+from tests.support.keys import make_key, public
 from tests.support.platform import BIN, EAST, ROOT, WEST, command, environment, failover, lab, sql, variables
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
@@ -75,14 +76,10 @@ def test_a_frozen_controller_is_taken_over_and_changes_nothing_when_it_wakes_up(
 
 
 def test_people_agree_before_anything_is_touched(tmp_path: Path) -> None:
-    keys = {}
-    for name in ("bob", "carol"):
-        keys[name] = tmp_path / name
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys[name])]
-        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    keys = {name: make_key(tmp_path / name) for name in ("bob", "carol")}
 
     def two_people(description: dict[str, Any]) -> None:
-        people = {name: {"keys": [key.with_suffix(".pub").read_text().strip()]} for name, key in keys.items()}
+        people = {name: {"keys": [public(key)]} for name, key in keys.items()}
         description["recovery_platform"] |= {"people": people, "approvals": {"needed": 2}}
 
     inventory = changed_inventory(tmp_path, two_people)

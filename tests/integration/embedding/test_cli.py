@@ -20,6 +20,7 @@ import pytest
 from platform_recovery import folders
 from platform_recovery._collection import module
 from platform_recovery.processes import of_run
+from tests.support.keys import make_key, public
 
 from .conftest import Place
 
@@ -258,10 +259,9 @@ def test_help_is_quick_and_names_the_exit_codes(place: Place) -> None:
 
 
 def test_a_run_is_signed_at_its_end_and_checked_elsewhere(place: Place, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key = make_key(tmp_path / "key")
     allowed = tmp_path / "allowed"
-    allowed.write_text(f"controller@example.com {key.with_name('key.pub').read_text()}")
+    allowed.write_text(f"controller@example.com {public(key)}")
     done = run(place, "--run-id", "r1", "-e", f"evidence_key={key}")
     assert done.returncode == 0, done.stderr
     assert "signed at the end of the run with" in done.stdout
@@ -284,10 +284,9 @@ def test_a_run_is_signed_at_its_end_and_checked_elsewhere(place: Place, tmp_path
 
 
 def test_what_is_not_signed_fails_only_where_a_signature_is_asked_for(place: Place, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key = make_key(tmp_path / "key")
     allowed = tmp_path / "allowed"
-    allowed.write_text(f"auditor {key.with_name('key.pub').read_text()}")
+    allowed.write_text(f"auditor {public(key)}")
     failed = run(place, "--run-id", "r1", "-e", "fault=failed")
     assert failed.returncode == 2
     assert "NOT SIGNED: no key is configured" in failed.stdout
