@@ -21,6 +21,7 @@ description:
     another run, on this controller or another, nor for the same name once that run has recovered.
   - With a break-glass approval one signature is enough, also that of whoever started the run. It needs a reason, lasts shortly, and
     every report of the run says so before anything else.
+  - Where the run has a key for its evidence, the journal is signed up to the decision as soon as the gate passes.
 options:
   needed:
     description: How many people must approve.
