@@ -29,15 +29,14 @@ VARIABLES = {
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }
-# What the collection's own plays and roles keep under this prefix.
-OWN = ("recovery_run", "recovery_lease")
+# What the collection's own plays and roles keep under this prefix: the role recovery_run's inputs and result, the lease.
+OWN = ("recovery_run_", "recovery_lease_")
 
 
 def misspelt(names: Iterable[str]) -> Iterator[Problem]:
     """Find what is nearly the name of a variable: Ansible would ignore it without a word, a plan could run for real."""
     for name in sorted(names):
-        own = name in OWN or name.startswith("recovery_run_")
-        if name in VARIABLES or not name.startswith("recovery_") or own:
+        if name in VARIABLES or not name.startswith("recovery_") or f"{name}_".startswith(OWN):
             continue
         if near := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
             yield Problem("variable", name, "a name of docs/reference/variables.md", near[0])
