@@ -29,7 +29,7 @@ VARIABLES = {
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }
-# What the collection's own plays and roles keep under this prefix: the role recovery_run's inputs and result, the lease.
+# What our own plays and roles keep under this prefix: the inputs and result of recovery_run, and the lease.
 OWN = ("recovery_run_", "recovery_lease_")
 
 
