@@ -14,19 +14,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock
+from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
+from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
+from ansible_collections.platform.recovery.plugins.module_utils.report_words import forecasts
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 Milestone = tuple[str, Mapping[str, Any]]
 
 # By how much the clock that stamped an alert may be ahead of this one.
 CLOCK_SKEW_SECONDS = 60
+# The collection, as it is installed.
+ROOT = Path(__file__).resolve().parents[2]
 # What each state cannot do without.
 REQUIRED = {
     "begin": "playbook",
@@ -72,6 +77,8 @@ class ActionModule(RecoveryAction):
 def _begin(call: Call) -> dict[str, Any]:
     options = call.options
     detected = _stamp(options["detected_at"]) if options["detected_at"] else None
+    # Absolute, because the run may be closed from elsewhere.
+    key = str(Path(options["evidence_key"]).expanduser().absolute()) if options["evidence_key"] else None
     run, resumed = runs.open_run(
         options["run_id"],
         options["journal"],
@@ -84,6 +91,7 @@ def _begin(call: Call) -> dict[str, Any]:
             "reason": options["reason"],
             "initiator": options["initiator"] or runs.initiator(call.task_vars),
             "detected_at": detected,
+            "evidence_key": key,
             "objectives": options["objectives"] or [],
             "versions": {
                 "platform.recovery": _collection_version(),
@@ -92,7 +100,13 @@ def _begin(call: Call) -> dict[str, Any]:
             },
         },
     )
+    run.journal.append(PROVENANCE_EVENT, **_provenance())
+    if not resumed:
+        run.journal.append(forecast.FORECAST, **_forecast(call, run))
     report, lines = _rendered(run)
+    lines += [f"Forecast: {line}" for line in forecasts(report)]
+    if key and not Path(key).is_file():
+        lines.append(f"The evidence will not be signed: there is no key {key}")
     return {
         "id": run.id,
         "folder": str(run.folder),
@@ -116,6 +130,7 @@ def _phase(call: Call, run: runs.Run) -> dict[str, Any]:
         return [*_closing(open_phase), ("phase_started", phase)]
 
     run.journal.append_all(enter)
+    forecast.note(run.journal)
     report, lines = _rendered(run)
     current = {key: report["phases"][-1][key] for key in ("name", "title", "budget_seconds", "started_at")}
     return {"phase": current, "clock": report["clock"], "objectives": report["objectives"], "lines": lines}
@@ -161,6 +176,28 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "exit_code": report["exit_code"],
         "objectives": report["objectives"],
         "report": str(run.folder / "report.html"),
+        "lines": conclude(run.folder),
+    }
+
+
+def _forecast(call: Call, run: runs.Run) -> dict[str, Any]:
+    """Ask the runs before this one how long it will take. A plan stands for whatever it may be made for."""
+    mode = str(call.options["mode"])
+    playbook = runs.dashed(call.options["playbook"])
+    modes = forecast.REAL_MODES if mode == "plan" else (mode,)
+    found = forecast.predict(run.folder.parent, playbook, modes, call.options["target"], without=run.id)
+    return forecast.as_record(found)
+
+
+def _provenance() -> dict[str, Any]:
+    """Say what this run is made of, while it is still what runs."""
+    arguments = context.CLIARGS
+    return {
+        "versions": provenance.versions(),
+        "programs": provenance.programs(),
+        "collection": {"version": _collection_version(), **provenance.collection(ROOT)},
+        "playbooks": [provenance.source(str(name)) for name in arguments.get("args") or ()],
+        "inventory": [provenance.source(str(name)) for name in arguments.get("inventory") or ()],
     }
 
 
@@ -234,11 +271,10 @@ def _stamp(text: str) -> str:
 @lru_cache(maxsize=1)
 def _collection_version() -> str:
     """Read the version from what the collection is installed with, or built from."""
-    root = Path(__file__).resolve().parents[2]
-    manifest = root / "MANIFEST.json"
+    manifest = ROOT / "MANIFEST.json"
     if manifest.exists():
         return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    source = root / "galaxy.yml"
+    source = ROOT / "galaxy.yml"
     match = (
         re.search(r"^version:\s*(\S+)", source.read_text(encoding="utf-8"), re.MULTILINE) if source.exists() else None
     )

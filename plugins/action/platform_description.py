@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, provenance, schema, variables
 from ansible_collections.platform.recovery.plugins.module_utils import platform as description
-from ansible_collections.platform.recovery.plugins.module_utils import schema, variables
+from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -30,11 +31,14 @@ class ActionModule(RecoveryAction):
         description.require_confirmation(wish)
         databases = description.select(wish, platform)
         if call.run:
+            call.run.journal.append(PROVENANCE_EVENT, platform_description=provenance.document(platform))
             call.run.journal.append("objectives", **description.objectives(platform, databases))
         names = ", ".join(database["name"] for database in databases)
         return {
             "mode": wish.mode,
             "databases": databases,
             "canary": description.canary_inputs(platform),
+            "approvals": description.approval_inputs(wish, platform),
+            "lease": lease_homes.homes_of(platform, wish.lost_clusters),
             "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
         }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, steps
@@ -25,7 +26,7 @@ class ActionModule(RecoveryAction):
         if options["statement"]:
             steps.require_reason(options, "statement")
         members, credentials = steps.inputs(options)
-        request = request_from(options)
+        request = replace(request_from(options), guard=call.guard)
         states, units = fence.survey(members, credentials, request)
         steps.refuse_bad_access(states)
         if options["state"] == "released":
@@ -96,6 +97,8 @@ def release(call: Call, members: dict[str, Member], states: dict[str, MemberStat
     options = call.options
     _, credentials = steps.inputs(options)
     quiet = [name for name, state in states.items() if state.is_primary and state.read_only]
+    if quiet and not call.check:
+        call.guard()
     for name in [] if call.check else quiet:
         with Session(
             members[name],

@@ -107,6 +107,7 @@ class ActionModule(RecoveryAction):
                 call.run.journal.append("observation", what="plan: promote", lines=foretold)
             return {**before, "changed": target.is_standby, "write_proven": False, "lines": facts + foretold}
         run_id = call.run.id if call.run else "no run"
+        call.guard()
         if target.is_primary:
             promote.prove_write(session, run_id)
             return {**before, "changed": False, "write_proven": True}

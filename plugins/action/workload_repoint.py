@@ -21,7 +21,7 @@ class ActionModule(RecoveryAction):
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs."""
-        with opened(call.options, check=call.check) as (fleet, targets):
+        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
             record_lost(call.run, "repoint", fleet.lost, call.options["reason"], check=call.check)
             result = repoint(fleet, targets, call.options["variable"], call.options["value"])
         if not call.diff:

@@ -28,7 +28,7 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Watch until all are ready; restart first what is asked to be restarted."""
         since = restart_since(call.options)
-        with opened(call.options, check=call.check) as (fleet, targets):
+        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
             record_lost(call.run, "restart", fleet.lost, call.options["reason"], check=call.check)
             result = rollout(fleet, targets, restart_since=since, progress=progress_of(call.run, "restart"))
         record(call.run, "restart", f"{result['total']} workloads", result, check=call.check)

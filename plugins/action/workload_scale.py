@@ -27,7 +27,7 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs, watch."""
         wanted = size(call.options["replicas"])
-        with opened(call.options, check=call.check) as (fleet, targets):
+        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
             record_lost(call.run, "scale", fleet.lost, call.options["reason"], check=call.check)
             result = scale(fleet, targets, wanted, progress_of(call.run, "scale"))
         if not call.diff:

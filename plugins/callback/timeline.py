@@ -14,13 +14,15 @@ version_added: 0.1.0
 author: The platform.recovery authors (@platform-recovery)
 description:
   - Shows each play of a recovery playbook as a line of the checklist, with the facts by which it was decided, the
-    time it took, its budget, and the recovery clock against the objective.
+    time it took, its budget, and the recovery clock against the objective, with what past runs say of the time left.
   - Says of a failure what was observed, what was wanted and what to do next, in words and never as JSON.
   - Journals what no action of the collection can, which is failures of other tasks, unreachable hosts and
     interruptions. Closes the run that such an end leaves open.
   - A playbook that opens a run and comes to its end without closing it, as after C(--tags), C(--limit) or
     C(end_play), did not recover. The run is journalled as failed, and C(ansible-playbook) then ends with exit code 2
     though no task failed.
+  - While a run holds its platform's lease it is renewed from here, and given back at the end whatever that is. With
+    another callback each step renews it by itself; it then expires within a long step, and after a failure.
   - On a terminal a status line shows the clock while a task works. It is off where the output is no terminal, in CI,
     and with E(NO_COLOR).
   - Playbooks that open no recovery run, and everything from C(-vv) on, look as with
@@ -48,18 +50,23 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible.template import Templar
 from ansible.utils import color
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
+from ansible_collections.platform.recovery.plugins.module_utils.evidence import conclude
+from ansible_collections.platform.recovery.plugins.module_utils.forecast import changes, note, outlook
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
-from ansible_collections.platform.recovery.plugins.module_utils.report import load, text
+from ansible_collections.platform.recovery.plugins.module_utils.report import build, load, text
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import budget, duration
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import clock as ticking
 from ansible_collections.platform.recovery.plugins.module_utils.run import HIDDEN, Run
+from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
 
 CHECKPOINT = "platform.recovery.checkpoint"
+LEASE = "platform.recovery.recovery_lease"
 OURS = "platform.recovery."
 INDENT = "       "
 WIDEST = 110
@@ -67,6 +74,8 @@ REFRESH_SECONDS = 0.2
 # Where a terminal is only pretended, or nobody looks at it.
 NO_LIVE = ("NO_COLOR", "ANSIBLE_NOCOLOR", "CI", "AWX_ISOLATED_DATA_DIR", "RECOVERY_NO_LIVE")
 MOST_FAILURE_LINES = 12
+# How often the outlook is looked at while a task works.
+OUTLOOK_SECONDS = 1.0
 # What ansible-playbook ends with where a host failed.
 STOPPED_EXIT = 2
 
@@ -123,6 +132,12 @@ class _StatusLine:
             return
 
 
+def _load_filters() -> None:
+    """Load Jinja's filters and tests once, before Ansible forks for the tasks: each would load them again, 25 ms."""
+    filter_loader.get("ansible.builtin.bool")
+    test_loader.get("ansible.builtin.defined")
+
+
 def _pass_over(number: int, frame: FrameType | None) -> None:
     """Take no notice of a signal: the end that it asks for is under way."""
 
@@ -151,10 +166,13 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._budget: float | None = None
         self._zero: float | None = None
         self._objectives: dict[str, dict[str, Any]] = {}
+        self._report: Mapping[str, Any] | None = None
+        self._over = threading.Event()
         self._signal: int | None = None
         self._owner = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._status = _StatusLine(self._status_text)
+        self._heartbeat = Heartbeat()
 
     # What Ansible calls, in the order in which a run sees it
 
@@ -163,6 +181,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         plays = playbook.get_plays()
         self._recovery = any(_opens_run(play) for play in plays)
         self._play_count, self._play_number = len(plays), 0
+        if self._recovery:
+            _load_filters()
         if self._default():
             super().v2_playbook_on_start(playbook)
 
@@ -205,6 +225,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         data = _data(result)
         if result._task.action in (CHECKPOINT, "checkpoint"):
             self._take_in(data)
+        elif result._task.action == LEASE:
+            self._heartbeat.follow(data)
         if self._recovery and "results" not in data:
             self._show(result, data)
         if self._default():
@@ -397,8 +419,16 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if self._zero is None:
             return ""
         elapsed = time.time() - self._zero
-        late = " MISSED" if goal and elapsed > goal else ""
+        late = " MISSED" if goal and elapsed > goal else self._outlook()
         return f"RTO {ticking(elapsed)}{against}{late}"
+
+    def _outlook(self) -> str:
+        """Say whether the recovery comes in time, where past runs tell."""
+        looks = outlook(self._report, time.time()) if self._report else None
+        if looks is None or looks.verdict == "unknown":
+            return ""
+        word = "AT RISK" if looks.verdict == "at_risk" else looks.verdict.replace("_", " ")
+        return f" {word}, {duration(round(looks.left_seconds))} left"
 
     def _status_text(self) -> str:
         now = time.monotonic()
@@ -429,23 +459,46 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             self._zero = clock.parse(data["clock"]["started_at"]) if data["clock"].get("started_at") else None
         for objective in data.get("objectives") or []:
             self._objectives[objective["name"]] = dict(objective)
+        if self._run and data.get("clock"):
+            with contextlib.suppress(JournalError):
+                self._report = build(self._run.journal.records())
+            if data.get("id") and not data.get("check"):
+                threading.Thread(target=self._watch, args=(self._run,), name="recovery-outlook", daemon=True).start()
+
+    def _watch(self, run: Run) -> None:
+        """Journal that the outlook changes when it does, though a task works on and nothing else happens.
+
+        Nothing is printed from here: see _StatusLine.
+        """
+        while not self._over.wait(OUTLOOK_SECONDS):
+            with contextlib.suppress(RecoveryError, JournalError):
+                if self._report and changes(self._report, time.time()):
+                    note(run.journal)
+                    self._report = build(run.journal.records())
 
     def _finish(self, run: Run) -> bool:
         """Close the run in the journal if it is open, render, and show the summary. Tells whether it just stopped."""
         stopped = False
+        self._over.set()
         try:
+            if self._heartbeat.end():
+                run.journal.append("observation", what="lease", lines=["the platform's lease is given back"])
             report = load(run.folder)
             if report["state"] == "unfinished":
                 outcome = self._outcome(run, report)
                 stopped = outcome == "failed" and not _failures(report)
                 run.journal.append("run_ended", outcome=outcome)
-            report = run.render()
+            run.render()
+            hindered = conclude(run.folder)
+            report = load(run.folder)
         except (RecoveryError, JournalError, OSError) as error:
             self._say(f"The report of run {run.id} could not be made: {error}", "red")
             return stopped
         width = min(WIDEST, shutil.get_terminal_size((100, 24)).columns)
         self._say("")
         self._say(text(report, folder=run.folder, color=color.ANSIBLE_COLOR, width=width, phases=False).rstrip("\n"))
+        for line in hindered:
+            self._say(line, "yellow")
         return stopped
 
     def _outcome(self, run: Run, report: Mapping[str, Any]) -> str:

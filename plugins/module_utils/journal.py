@@ -231,19 +231,21 @@ class Journal:
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield every readable record in order; what was torn by a crash is passed over."""
         for line in self._lines():
-            record = _parse(line)
+            record = parse_line(line)
             if record is not None:
                 yield self._known(record)
 
-    def audit(self) -> Audit:
-        """Check the whole chain, and say where and why it breaks first."""
+    def audit(self, lines: Iterable[bytes] | None = None) -> Audit:
+        """Check the whole chain, or that of a copy's lines, and say where and why it breaks first."""
         count, previous, torn = 0, GENESIS, b""
-        for line in self._lines():
-            record = _parse(line)
+        for line in self._lines() if lines is None else lines:
+            record = parse_line(line)
             if record is None:
                 torn = _join_torn([torn, line])
                 continue
             reason = self._broken(record, count + 1, previous, torn)
+            if not reason and canonical(record) != line:
+                reason = "it is not spelt as the journal spells it"
             if reason:
                 return Audit(count, count + 1, reason, previous, len(torn))
             count, previous, torn = count + 1, record["hash"], b""
@@ -292,7 +294,10 @@ class Journal:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:
-            os.close(descriptor)  # gives the lock back
+            # A process that is forked meanwhile has the descriptor too, and would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
 
     def _tail(self, descriptor: int) -> _Tail:
         """Find the last record from the end of the file, so that an append costs the same in a long journal."""
@@ -313,7 +318,7 @@ class Journal:
     def _last(self, lines: list[bytes]) -> _Tail | None:
         """Return the last whole record among these lines and what stands torn behind it."""
         for index in range(len(lines) - 1, -1, -1):
-            record = _parse(lines[index])
+            record = parse_line(lines[index])
             if record is not None:
                 self._known(record)
                 rest = lines[index + 1 :]
@@ -368,7 +373,7 @@ class Journal:
         )
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the record on this line, None where a crash left something else."""
     try:
         record = json.loads(line)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock
+from . import approvals, clock, lease_homes, provenance
 from .errors import PreconditionFailed
 from .schema import Problem, closest, reference
 
@@ -22,8 +22,12 @@ MAPS = frozenset(
         "platform.clusters",
         "platform.services",
         "platform.edges",
+        "platform.people",
     }
 )
+
+# A month: for an exercise that is announced. Whoever wants more wants no approvals.
+LONGEST_APPROVAL_SECONDS = 31 * 86400.0
 
 DRY_MODES = frozenset({"plan", "readiness", "drill"})
 ALL_MODES = ("plan", "readiness", "drill", "switchover", "failover")
@@ -85,8 +89,10 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
         found.extend(reference(f"{key}.clusters", c, clusters, "cluster") for c in service["clusters"])
         found.extend(reference(f"{key}.depends_on", s, services, "service") for s in service["depends_on"])
     found.extend(check_canary(platform, credentials))
+    found.extend(reference("platform.lease.clusters", c, clusters, "cluster") for c in platform["lease"]["clusters"])
     yield from (problem for problem in found if problem)
     yield from out_of_range(platform)
+    yield from check_people(platform)
 
 
 def check_canary(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem | None]:
@@ -104,8 +110,46 @@ def check_canary(platform: Mapping[str, Any], credentials: Mapping[str, Any]) ->
         )
 
 
+def check_people(platform: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what would let an approval be nobody's, or two people's."""
+    people, rule = platform["people"], platform["approvals"]
+    owners: dict[str, str] = {}
+    for name, person in people.items():
+        key = f"platform.people.{name}"
+        if not approvals.NAME.fullmatch(name):
+            yield Problem(key, name, "a name of letters, digits, dots, dashes, underscores and @")
+        for text in person["keys"]:
+            if not approvals.PUBLIC_KEY.fullmatch(text):
+                yield Problem(f"{key}.keys", "something else", "a public SSH key, as the line of a .pub file")
+                continue
+            owner = owners.setdefault(text.split()[1], name)
+            if owner != name:
+                yield Problem(f"{key}.keys", f"a key of {owner}", "keys that nobody else has: people are counted")
+    if not rule:
+        return
+    approvers = rule["approvers"] or list(people)
+    for name in approvers:
+        problem = reference("platform.approvals.approvers", name, people, "person")
+        if problem:
+            yield problem
+        elif not people[name]["keys"]:
+            yield Problem(f"platform.people.{name}.keys", None, "a public key: an approver signs with it")
+    if not 1 <= rule["needed"] <= len(set(approvers)):
+        yield Problem(
+            "platform.approvals.needed", rule["needed"], f"1 to {len(set(approvers))}, the number of approvers"
+        )
+    for name in ("valid_seconds", "break_glass_seconds"):
+        if not 0 < rule[name] <= LONGEST_APPROVAL_SECONDS:
+            yield Problem(f"platform.approvals.{name}", rule[name], f"seconds, at most {LONGEST_APPROVAL_SECONDS:g}")
+
+
 def out_of_range(platform: Mapping[str, Any]) -> Iterator[Problem]:
     """Find numbers that are none of their kind."""
+    seconds, (least, most) = platform["lease"]["seconds"], lease_homes.SECONDS
+    if not least <= seconds <= most:
+        yield Problem("platform.lease.seconds", seconds, f"{least:g} to {most:g} seconds")
+    if platform["lease"]["provider"] == "kubernetes" and not platform["clusters"]:
+        yield Problem("platform.lease.provider", "kubernetes", "a cluster under platform.clusters to keep it in")
     for name, database in platform["databases"].items():
         key = f"platform.databases.{name}"
         for kind, value in database["objectives"].items():
@@ -226,6 +270,32 @@ def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:
         **{key: canary[key] for key in ("key_column", "path", "ca_file", "credentials")},
         "database": platform["services"][canary["service"]]["database"],
     }
+
+
+def approval_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say who must agree, and to what."""
+    rule = platform["approvals"]
+    if not rule:
+        return None
+    approvers = rule["approvers"] or list(platform["people"])
+    return {
+        **rule,
+        "approvers": approvers,
+        "people": platform["people"],
+        "platform": platform["name"],
+        "playbook": wish.playbook,
+        "mode": wish.mode,
+        "target": wish.target,
+        # The same that the evidence holds: whoever approves, approves of that platform and no other.
+        "description": f"sha256:{provenance.digest(platform)}",
+        "overrides": overrides(wish),
+    }
+
+
+def overrides(wish: Wish) -> list[str]:
+    """Name what the operator overrides; whoever approves approves of these."""
+    named = [name for name in ("allow_data_loss", "fence_statement") if getattr(wish, name)]
+    return named + [f"lost cluster {name}" for name in wish.lost_clusters]
 
 
 def objectives(platform: Mapping[str, Any], databases: list[dict[str, Any]]) -> dict[str, Any]:

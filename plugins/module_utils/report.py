@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .approvals import GATE
 from .clock import parse
 from .journal import REPAIR_EVENT, Journal
 from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import OUTCOMES, counted, duration, missed
+from .report_words import HEAD_EVENT, OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -57,6 +58,8 @@ class _Story:
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    unsigned: str | None = None
+    forecast: dict[str, Any] | None = None
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self, record: Record) -> None:
@@ -87,13 +90,14 @@ class _Story:
 
     def _run_resumed(self, data: Record, at: str) -> None:
         self._close_phase(at, "failed")
-        self.start.update({key: data[key] for key in ("versions", "controller") if data.get(key)})
+        self.start.update({key: data[key] for key in ("versions", "controller", "evidence_key") if data.get(key)})
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
         self.attempt += 1
         self.ended_at = self.outcome = None
         self.interrupted = False
+        self.unsigned = None
         self.would_do = []
 
     def _objectives(self, data: Record, at: str) -> None:
@@ -174,6 +178,18 @@ class _Story:
         del at
         self.advice.append((self.attempt, str(data.get("text") or "")))
 
+    def _forecast(self, data: Record, at: str) -> None:
+        del at
+        self.forecast = {**data, "outlook": []}
+
+    def _outlook(self, data: Record, at: str) -> None:
+        if self.forecast is not None:
+            self.forecast["outlook"].append({"at": at, **data})
+
+    def _evidence_unsigned(self, data: Record, at: str) -> None:
+        del at
+        self.unsigned = str(data.get("why"))
+
     def _run_interrupted(self, data: Record, at: str) -> None:
         del data
         self.interrupted = True
@@ -199,6 +215,9 @@ READERS = {
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
     "observation": _Story._observation,
+    UNSIGNED_EVENT: _Story._evidence_unsigned,
+    "forecast": _Story._forecast,
+    "outlook": _Story._outlook,
 }
 
 
@@ -226,6 +245,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "initiator": start.get("initiator"),
         "controller": start.get("controller"),
         "reason": start.get("reason"),
+        "marks": marks(story.decisions),
         "platform": story.facts.get("platform"),
         "databases": story.facts.get("databases") or start.get("databases") or [],
         "versions": start.get("versions") or {},
@@ -243,8 +263,11 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "phases": story.phases,
         "decisions": story.decisions,
         "failures": story.failures,
-        "would_do": list(dict.fromkeys(story.would_do)),
+        # A real run foretells too, before it acts: what became of that stands in its phases.
+        "would_do": list(dict.fromkeys(story.would_do)) if planning else [],
         "next_actions": _next_actions(story, outcome),
+        "forecast": story.forecast,
+        "evidence": {"key": start.get("evidence_key"), "unsigned": story.unsigned},
         "timeline": story.timeline,
         "journal": {"records": story.records, "last_hash": story.last_hash},
     }
@@ -254,6 +277,12 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         ]
     report["exit_code"] = exit_code(report)
     return report
+
+
+def marks(decisions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say what nobody may overlook in any rendering: a run that went past those who should have agreed."""
+    glass = (entry for entry in decisions if entry["gate"] == GATE and entry["verdict"] == "override")
+    return list(dict.fromkeys(f"BREAK-GLASS: this run was not approved as it should be; {e['by']}" for e in glass))
 
 
 def exit_code(report: Mapping[str, Any]) -> int:
@@ -438,6 +467,10 @@ def _tell_canary(data: Record) -> str:
     return f"Canary: outage of {duration(outage.get('seconds'))}{loss}"
 
 
+def _tell_unsigned(data: Record) -> str:
+    return f"The evidence could not be signed: {data.get('why')}"
+
+
 def _tell_repair(data: Record) -> str:
     return f"A record was torn by a crash ({data.get('bytes')} bytes are kept unread)"
 
@@ -454,6 +487,9 @@ TELLERS = {
     "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
+    UNSIGNED_EVENT: _tell_unsigned,
+    HEAD_EVENT: lambda data: f"The journal is signed up to record {data.get('record')}",
+    "outlook": outlook,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .clock import parse
 from .report_style import STYLE
 from .report_timeline import chart
-from .report_words import achieved, clock, counted, duration, headline, title, tone, verdict
+from .report_words import achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
 from .report_words import markup as _e
 
 SHOWN_LOST = 100
@@ -24,12 +24,14 @@ def html(report: Mapping[str, Any]) -> str:
     name = title(report)
     body = "".join(
         (
+            *(f'<p class="mark" role="alert">{_e(mark)}</p>' for mark in report["marks"]),
             _hero(report, name),
             _list("What would be done", report["would_do"]),
             _list("What to do next", report["next_actions"]),
             _failures(report),
             _cards(report),
             _timeline(report),
+            _forecast(report),
             _decisions(report),
             _lost(report),
             _facts(report),
@@ -151,6 +153,28 @@ def _timeline(report: Mapping[str, Any]) -> str:
     )
 
 
+def _forecast(report: Mapping[str, Any]) -> str:
+    """Set the phases against what runs before this one took."""
+    modes = (report["forecast"] or {}).get("modes") or []
+    forecast = next((entry for entry in modes if entry["mode"] == report["mode"]), modes[0] if modes else None)
+    if forecast is None:
+        return ""
+    took = {phase["name"]: phase["seconds"] for phase in report["phases"] if not report["check"]}
+    entries = [*((entry["name"], entry["seconds"]) for entry in forecast["phases"]), ("whole run", forecast["seconds"])]
+    took["whole run"] = report["seconds"] if report["state"] == "finished" and not report["check"] else None
+    rows = "".join(
+        f'<tr><th scope="row" data-label="Phase">{_e(name)}</th>'
+        f'<td data-label="Predicted">{_e(duration(seconds["median"]))}</td>'
+        f'<td data-label="9 of 10 within">{_e(duration(seconds["high"]))}</td>'
+        f'<td data-label="Took">{_e("—" if took.get(name) is None else duration(took[name]))}</td></tr>'
+        for name, seconds in entries
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("Phase", "Predicted", "9 of 10 within", "Took"))
+    table = f'<table class="stack"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    basis = f"By {counted(forecast['runs'], 'run')} in mode {forecast['mode']}."
+    return f"<section><h2>Forecast</h2><p>{_e(basis)}</p>{table}</section>"
+
+
 def _decisions(report: Mapping[str, Any]) -> str:
     if not report["decisions"]:
         return ""
@@ -206,6 +230,8 @@ def _facts(report: Mapping[str, Any]) -> str:
         ("Versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())),
         ("Journal", f"{counted(journal['records'], 'record')}, chain {chain}"),
         ("Last hash", journal["last_hash"]),
+        ("Forecast", "; ".join(forecasts(report))),
+        ("Evidence", evidence(report)),
     )
     rows = "".join(
         f"<div><dt>{name}</dt><dd>{_e(value)}</dd></div>" for name, value in pairs if value not in (None, "")

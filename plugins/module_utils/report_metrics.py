@@ -62,10 +62,20 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         [({"phase": name}, phase["budget_seconds"]) for name, phase in phases.items()],
     )
     yield (
+        "recovery_forecast_seconds",
+        "Duration of a run by the runs before it.",
+        [
+            ({"of": str(entry["mode"]), "quantile": quantile}, entry["seconds"][name])
+            for entry in (report["forecast"] or {}).get("modes") or []
+            for name, quantile in (("median", "0.5"), ("high", "0.9"))
+        ],
+    )
+    yield (
         "recovery_outcome",
         "1 for the outcome of the run, 0 for the others.",
         [({"outcome": outcome}, outcome == report["outcome"]) for outcome in OUTCOMES],
     )
+    yield "recovery_break_glass", "1 if the run went past its approvals by break-glass.", [({}, bool(report["marks"]))]
     yield "recovery_run_finished", "0 while the run goes on, or if it died.", [({}, report["state"] == "finished")]
     yield "recovery_exit_code", "Exit code that the outcome stands for.", [({}, report["exit_code"])]
     for edge in ("started", "ended"):

@@ -35,6 +35,8 @@ margin:0 0 16px;overflow-wrap:anywhere}
 .seal{flex:none;width:58px;height:58px;border-radius:50%;background:var(--tone-bg);color:var(--tone);font-size:30px;
 font-weight:700;
 display:grid;place-items:center}
+.mark{background:var(--bad);color:var(--card);font-weight:700;border-radius:14px;padding:16px 24px;margin:0 0 16px;
+overflow-wrap:anywhere;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .verdict{color:var(--tone);font-weight:700;font-size:1rem;margin-bottom:2px}
 .chips{display:flex;flex-wrap:wrap;gap:6px;margin:12px 0 10px}
 .chips span{border:1px solid var(--line);border-radius:99px;padding:1px 11px;font-size:.84rem;color:var(--soft)}

@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .report_words import achieved, budget, clock, counted, duration, headline, title, tone, verdict
+from .report_words import (
+    achieved,
+    budget,
+    clock,
+    counted,
+    duration,
+    evidence,
+    forecasts,
+    headline,
+    title,
+    tone,
+    verdict,
+)
 
 MOST_LINES = 40
 MOST_PHASES = 12
@@ -32,11 +44,15 @@ def text(
     """Return the report in at most forty lines, no wider than asked."""
     page = _Page(color, max(40, width))
     page.ends(title(report), headline(report).upper(), tone(report))
+    for mark in report["marks"]:
+        page.wrap(f"!!! {mark} !!!", tone="bad")
     facts = (report["mode"], report["initiator"], report["run_id"])
     page.wrap(" · ".join(str(fact) for fact in facts if fact), tone="dim")
     if report.get("reason"):
         page.wrap(f"Reason: {report['reason']}", tone="dim", most=2)
     _objectives(page, report)
+    for line in forecasts(report):
+        page.wrap(line, first="Forecast ", tone="dim", most=2)
     if phases:
         _phases(page, report)
     _failures(page, report)
@@ -44,6 +60,7 @@ def text(
     _list(page, "Next", report["next_actions"], MOST_ACTIONS)
     if folder:
         page.blank()
+        page.wrap(evidence(report), first="Evidence ", tone="dim")
         page.line(f"Report   {_shown(Path(folder) / 'report.html')}")
     return page.text()
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+# Journalled where a key was configured and could not sign.
+UNSIGNED_EVENT, HEAD_EVENT = "evidence_unsigned", "head_signed"
+NO_KEY = "no key is configured (recovery_evidence_key)"
 OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
 
 
@@ -95,6 +98,44 @@ def verdict(objective: Mapping[str, Any]) -> str:
     if _known(objective):
         return {None: "no objective", True: "met", False: "missed"}[objective["met"]]
     return {None: "not measured", True: "bounded", False: "not proven"}[objective["met"]]
+
+
+def evidence(report: Mapping[str, Any]) -> str:
+    """Say whether the evidence is signed. The report is part of it, so that it can only name the key."""
+    key, unsigned = report["evidence"]["key"], report["evidence"]["unsigned"]
+    if unsigned or not key:
+        return f"NOT SIGNED: {unsigned or NO_KEY}"
+    return f"signed at the end of the run with {key}"
+
+
+def forecasts(report: Mapping[str, Any]) -> list[str]:
+    """Say how long a run takes by the runs before it, for each mode of which there were any."""
+    if report["forecast"] is None:
+        return []
+    told = [_forecast(entry) for entry in report["forecast"]["modes"]]
+    return told or ["none: no run like this that went through at once is kept here yet"]
+
+
+def _forecast(entry: Mapping[str, Any]) -> str:
+    seconds = entry["seconds"]
+    targets = "" if entry["same_target"] else ", some to other targets"
+    runs = counted(entry["runs"], "run")
+    return (
+        f"{entry['mode']} {duration(seconds['median'])}, 9 of 10 within {duration(seconds['high'])} ({runs}{targets})"
+    )
+
+
+def outlook(data: Mapping[str, Any]) -> str:
+    """Say how a run stands against its objective."""
+    verdict, left = str(data["verdict"]).replace("_", " "), data["left_seconds"]
+    name = str(data.get("objective") or "rto").upper()
+    if left < 0:
+        return f"{name} {verdict}"
+    predicted = data.get("predicted_seconds")
+    likely = (
+        "" if predicted is None else f"; predicted {duration(predicted)}, at worst {duration(data['high_seconds'])}"
+    )
+    return f"{name} {verdict}, {duration(left)} left{likely}"
 
 
 def counted(number: int, noun: str) -> str:

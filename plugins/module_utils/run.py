@@ -205,7 +205,7 @@ def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> 
                 observed=f"{what} {now!r}",
                 next_action="call it as it was called first, or choose another recovery_run_id",
             )
-    again = {key: started.get(key) for key in ("initiator", "reason", "versions")}
+    again = {key: started.get(key) for key in ("initiator", "reason", "versions", "evidence_key")}
     run.journal.append("run_resumed", **again, controller=controller())
     return run, True
 

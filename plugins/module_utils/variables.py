@@ -18,10 +18,12 @@ VARIABLES = {
     "recovery_allow_data_loss": "C(true) accepts a loss beyond the objective, or an unknown one, for this run only.",
     "recovery_fence_statement": "Your word that the old primary is down and stays so, where no channel can prove it.",
     "recovery_lost_clusters": "A list: clusters that are lost with their region, by your word. They are left out.",
+    "recovery_approvals": "Files that C(recovery approve) wrote, or folders of such, beside those in the run's folder.",
     "recovery_detected_at": "The UTC stamp of the alert, such as C(2026-11-23T10:30:00Z): the RTO clock starts there.",
     "recovery_initiator": "Who starts this; made out if left out.",
     "recovery_run_id": "A name for the run. The same one again goes on with the same run. Made up if left out.",
     "recovery_journal": "Where runs are kept: C(file:/path); C(.recovery/runs) below the working folder if left out.",
+    "recovery_evidence_key": "The SSH key that signs a run's evidence; without it the evidence is not signed.",
     "recovery_canary_folder": "The folder of a canary that runs for ever, to be heard instead of a new one.",
     "recovery_memory_folder": "Where each primary's last known position is remembered; beside the runs if left out.",
     "recovery_quiet_moment": (
@@ -31,14 +33,14 @@ VARIABLES = {
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }
-# What the collection's own plays and roles keep under this prefix.
-OWN = ("recovery_run", "recovery_run_")
+# What our own plays and roles keep under this prefix: the inputs and result of recovery_run, and the lease.
+OWN = ("recovery_run_", "recovery_lease_")
 
 
 def misspelt(names: Iterable[str]) -> Iterator[Problem]:
     """Find what is nearly the name of a variable: Ansible would ignore it without a word, a plan could run for real."""
     for name in sorted(names):
-        if name in VARIABLES or not name.startswith("recovery_") or name == OWN[0] or name.startswith(OWN[1]):
+        if name in VARIABLES or not name.startswith("recovery_") or f"{name}_".startswith(OWN):
             continue
         if near := difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85):
             yield Problem("variable", name, "a name of docs/reference/variables.md", near[0])

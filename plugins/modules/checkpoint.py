@@ -80,6 +80,12 @@ options:
     description: For O(state=begin), the URL of the journal's sink.
     type: str
     default: file:.recovery/runs
+  evidence_key:
+    description:
+      - For O(state=begin), the file of the SSH key that signs the evidence of the run when it ends. A private key without a
+        passphrase, or the public half of one that an agent or a hardware token holds.
+      - Without it the evidence is not signed, and report and evidence say so.
+    type: str
   phase:
     description:
       - For O(state=phase), a short name of the phase, such as V(promote). Required there.
@@ -246,8 +252,8 @@ report:
   type: str
   sample: /srv/recovery/.recovery/runs/20261123T103000Z-database-failover-3f9a/report.html
 lines:
-  description: What was recorded, in words; for the other states a warning if the report could not be written on the way.
-  returned: when not O(state=end)
+  description: What was recorded, in words; for the other states a warning if the report could not be written, or the evidence not signed.
+  returned: always
   type: list
   elements: str
   sample: ["expected loss: override; observed 4 h 10 min, wanted at most 1 h"]

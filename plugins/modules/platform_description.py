@@ -277,6 +277,77 @@ options:
             description: Address of the edge, for example V(https://edge.us-west-2.example.com).
             type: str
             required: true
+      people:
+        description: A mapping of a person's name to how they are known.
+        type: dict
+        default: {}
+        suboptions:
+          keys:
+            description: >-
+              Their public SSH keys, as in a C(.pub) file. With one of a hardware token (C(sk-ssh-ed25519@openssh.com)) an approval is
+              something that they have, and touch.
+            type: list
+            elements: str
+            default: []
+          accounts:
+            description: Names under which they start runs, beside their own, such as their login on the controller or in AWX.
+            type: list
+            elements: str
+            default: []
+      approvals:
+        description: Who must agree before a run changes the platform. Nobody if left out.
+        type: dict
+        suboptions:
+          needed:
+            description: How many people must approve. Whoever started the run does not count.
+            type: int
+            default: 2
+          approvers:
+            description: Who may approve, by their names in C(people). Everybody there if left out.
+            type: list
+            elements: str
+            default: []
+          valid_seconds:
+            description: How long an approval may hold.
+            type: float
+            default: 14400
+          break_glass_seconds:
+            description: How long one by break-glass may hold, which needs one signature and a reason.
+            type: float
+            default: 900
+          awx_workflow:
+            description: >-
+              Name of a workflow of the automation platform, with an approval node before this job, that stands in for the signatures. It
+              proves no more than that AWX alone has the platform's keys.
+            type: str
+      lease:
+        description: >-
+          Where the lease is kept that lets one run at a time change the platform. Every controller must use the same description of it.
+        type: dict
+        default: {}
+        suboptions:
+          provider:
+            description: V(kubernetes) where a cluster is described, else V(file), which only protects the machine that the file is on.
+            type: str
+            choices: [kubernetes, file]
+          clusters:
+            description: >-
+              For V(kubernetes), the clusters that keep it. The first decides, the others are witnesses. All clusters if left out, those
+              of secondary regions first, then tertiary, then primary.
+            type: list
+            elements: str
+            default: []
+          namespace:
+            description: For V(kubernetes), the namespace of the C(Lease). It must exist.
+            type: str
+            default: default
+          folder:
+            description: For V(file), the folder, C(~/.local/state/platform.recovery) if left out. All users of the machine need the same.
+            type: path
+          seconds:
+            description: How long it holds without a sign of life, 5 to 3600. The holder gives five in that time.
+            type: float
+            default: 30
       canary:
         description: Where the canary writes its numbered rows. Without it nothing is measured from outside, and the report says so.
         type: dict
@@ -343,6 +414,15 @@ canary:
   returned: success
   type: dict
   sample: {url: "https://edge.us-west-2.example.com", service: user-service, table: users, key_column: key, database: platform_db}
+approvals:
+  description: Who must agree and to what, for M(platform.recovery.approval). Nothing where nobody has to.
+  returned: success
+  type: dict
+lease:
+  description: Where the platform's lease is kept, for M(platform.recovery.recovery_lease).
+  returned: success
+  type: dict
+  sample: {platform: production, seconds: 30.0, homes: [{provider: kubernetes, cluster: us-east-1}], left_out: []}
 lines:
   description: What an operator should read.
   returned: success

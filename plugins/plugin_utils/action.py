@@ -8,6 +8,7 @@ beside each holds its documentation, and that documentation is the argument spec
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from abc import abstractmethod
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import schema
+from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PLUGINS = "ansible_collections.platform.recovery.plugins"
+# Gates that any verb may meet; the others journal what they decide themselves.
+JOURNALLED_HERE = frozenset({lease.GATE, approvals.GATE})
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -39,6 +42,8 @@ class Call:
     run: Run | None
     task_vars: Mapping[str, Any] = field(repr=False)
     template: Callable[[Any], Any] = field(repr=False)
+    # Asked by every verb right before it changes something: raises LeaseLost where another run has taken over.
+    guard: Callable[[], None] = field(repr=False, default=lambda: None)
 
 
 def advise(call: Call, result: Mapping[str, Any]) -> None:
@@ -46,6 +51,14 @@ def advise(call: Call, result: Mapping[str, Any]) -> None:
     if call.run and not call.check:
         for text in result.get("next_actions") or []:
             call.run.journal.append("next_action", text=text)
+
+
+def refused(run: Run, error: RecoveryError) -> None:
+    """Journal a refusal of the gate that stands before every change; the step's failure is told in any case."""
+    if error.fields.get("gate") in JOURNALLED_HERE:
+        with contextlib.suppress(RecoveryError):
+            said = {"observed": error.observed, "wanted": error.wanted, "by": "observation"}
+            run.journal.append("decision", gate=error.fields["gate"], verdict="refuse", **said)
 
 
 def documented_options(module: str) -> dict[str, Any]:
@@ -103,19 +116,23 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
                 run.learn_secrets(options)
-            call = Call(
-                options=options,
-                check=bool(self._task.check_mode),
-                diff=bool(self._task.diff),
-                run=run,
-                task_vars=variables,
-                template=self._templar.template,
-            )
-            result.setdefault("changed", False)
-            result.update(self.act(call))
+            with lease_homes.guarding(variables) as guard:
+                call = Call(
+                    options=options,
+                    check=bool(self._task.check_mode),
+                    diff=bool(self._task.diff),
+                    run=run,
+                    task_vars=variables,
+                    template=self._templar.template,
+                    guard=guard,
+                )
+                result.setdefault("changed", False)
+                result.update(self.act(call))
             if not self._task.no_log:
                 advise(call, result)
         except RecoveryError as error:
+            if run:
+                refused(run, error)
             failure = {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
             if run:
                 run.learn_credentials(variables, self._templar.template)

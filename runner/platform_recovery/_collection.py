@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the collection is, and what this package may know of it: the journal, its report, the list of variables."""
+"""Where the collection is, and what this package may know of it: the journal, its report, approvals, the variables."""
 
 from __future__ import annotations
 

@@ -136,8 +136,40 @@ def parser() -> Parser:
     _add_journal(report)
     report.set_defaults(command=_report)
 
-    verify = commands.add_parser("verify-evidence", help="check that the journal of a run was not altered")
-    verify.add_argument("run", metavar="RUN")
+    approve = commands.add_parser("approve", help="approve a run that was refused for want of approvals")
+    approve.add_argument("request", metavar="RUN|FILE", help="the run, or the request that it left in its folder")
+    approve.add_argument(
+        "--as", dest="name", required=True, metavar="NAME", help="your name in the platform description"
+    )
+    approve.add_argument("--key", required=True, metavar="FILE", help="your SSH key; its .pub file if an agent has it")
+    approve.add_argument("--reason", help="why; break-glass needs one")
+    approve.add_argument(
+        "--break-glass", action="store_true", help="let your signature alone be enough; every report says so"
+    )
+    approve.add_argument(
+        "--valid", type=float, metavar="SECONDS", help="how long it holds; the longest allowed if left out"
+    )
+    approve.add_argument(
+        "--output", metavar="FILE", help="where it is written; in approvals/ beside the request if left out"
+    )
+    _add_json(approve)
+    _add_journal(approve)
+    approve.set_defaults(command=_approve)
+
+    evidence = commands.add_parser("evidence", help="make the evidence of a run anew, as to sign it afterwards")
+    evidence.add_argument("run", metavar="RUN")
+    evidence.add_argument("--key", metavar="FILE", help="the SSH key to sign with; the run's own if left out")
+    _add_json(evidence)
+    _add_journal(evidence)
+    evidence.set_defaults(command=_evidence)
+
+    verify = commands.add_parser("verify-evidence", help="check that a run, or its bundle, is as it was when it ended")
+    verify.add_argument("run", metavar="RUN|BUNDLE", help="a run, its folder, or the file evidence.tar of one")
+    verify.add_argument(
+        "--allowed-signers",
+        metavar="FILE",
+        help="public keys of those who may sign, as in ssh-keygen(1); what is not signed by one of them fails then",
+    )
     _add_json(verify)
     _add_journal(verify)
     verify.set_defaults(command=_verify)
@@ -421,6 +453,7 @@ def _cancel(options: argparse.Namespace) -> int:
             journal = module("journal").Journal(folder, report["run_id"])
             journal.append("run_ended", outcome="cancelled", why=reason, remaining=remaining)
             report = module("report").render(folder)
+            module("evidence").conclude(folder)
         folders.leave(folder)
     if options.json:
         _print_json({"run_id": report["run_id"], "outcome": report["outcome"], "remaining": remaining})
@@ -468,32 +501,64 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(options: argparse.Namespace) -> int:
+def _approve(options: argparse.Namespace) -> int:
+    from .approve import Answer, approve, read, words
+
+    path = Path(options.request)
+    if not path.is_file():
+        from . import folders
+        from ._collection import module
+
+        path = folders.find(folders.sink(options.journal), options.request) / module("approvals").REQUEST_FILE
+    asked = read(path)
+    # On the way of whatever ssh-keygen asks, so that nobody signs what he has not seen.
+    print("\n".join(words(asked)), file=sys.stderr)
+    answer = Answer(options.name, Path(options.key), options.reason or "", options.break_glass, options.valid)
+    written = approve(asked, answer, Path(options.output) if options.output else None)
+    if options.json:
+        _print_json(written)
+    else:
+        print(
+            f"{written['approver']} approves run {written['run_id']} until {written['expires_at']}: {written['file']}"
+        )
+    return 0
+
+
+def _evidence(options: argparse.Namespace) -> int:
     from . import folders
     from ._collection import module
 
     folder = folders.find(folders.sink(options.journal), options.run)
-    report = module("report").load(folder)
-    journal = report["journal"]
-    intact = journal["first_bad"] is None
-    verdict = {
-        "run_id": report["run_id"],
-        "intact": intact,
-        "records": journal["records"],
-        "last_hash": journal["last_hash"],
-        "first_bad": journal["first_bad"],
-        "flaw": journal["flaw"],
-        "signed": False,
-    }
+    folders.refuse_second(folder, folder.name)
+    if options.key and not Path(options.key).is_file():
+        raise WrongCall(f"There is no key {options.key}")
+    module("report").render(folder)
+    sealed = module("evidence").seal(folder, options.key)
     if options.json:
-        _print_json(verdict)
-    elif intact:
-        print(f"The chain of {journal['records']} records is whole; it ends with {journal['last_hash']}.")
-        print("Nothing is signed yet: who can write the folder could have made the whole chain anew. Compare that hash")
-        print("with one kept elsewhere.")
+        _print_json({"run_id": folder.name, "bundle": str(sealed.path), "key": sealed.key, "not_signed": sealed.why})
     else:
-        print(f"Record {journal['first_bad']} cannot be trusted, nor what follows: {journal['flaw']}.")
-    return 0 if intact else 2
+        print(sealed.words())
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from . import folders
+    from ._collection import module
+
+    evidence = module("evidence")
+    allowed = Path(options.allowed_signers) if options.allowed_signers else None
+    if allowed and not allowed.is_file():
+        raise WrongCall(f"There is no file of allowed signers {allowed}")
+    bundle = Path(options.run)
+    if bundle.is_file():
+        verdict = evidence.verify(bundle.read_bytes(), allowed)
+    else:
+        verdict = evidence.verify_folder(folders.find(folders.sink(options.journal), options.run), allowed)
+    if options.json:
+        _print_json(verdict.as_dict())
+    else:
+        print("\n".join(verdict.words()))
+    return 0 if verdict.intact and (verdict.signed or allowed is None) else 2
 
 
 def _list(options: argparse.Namespace) -> int:

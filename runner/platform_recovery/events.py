@@ -108,6 +108,24 @@ class CanaryMeasured(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast(Event):
+    """How long the run will take by the runs before it, for each mode of which there were any."""
+
+    modes: list[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook(Event):
+    """How the run stands against an objective has changed: on_time, at_risk or missed."""
+
+    objective: str | None = None
+    verdict: str | None = None
+    left_seconds: float | None = None
+    predicted_seconds: float | None = None
+    high_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NextAction(Event):
     """What to do next."""
 
@@ -138,6 +156,8 @@ KINDS: dict[str, type[Event]] = {
     "observation": Observation,
     "step_failed": StepFailed,
     "canary_measured": CanaryMeasured,
+    "forecast": Forecast,
+    "outlook": Outlook,
     "next_action": NextAction,
     "run_interrupted": RunInterrupted,
     "run_ended": RunEnded,

@@ -275,7 +275,9 @@ class Run:
         if cancelled and not self._ended:
             journal = module("journal").Journal(self.folder, self.id)
             journal.append("run_ended", outcome="cancelled", why=cancelled.reason, remaining=list(cancelled.remaining))
-        report = dict(module("report").render(self.folder))
+        module("report").render(self.folder)
+        module("evidence").conclude(self.folder)
+        report = dict(module("report").load(self.folder))
         if not cancelled and self._broken:
             # Ended by this package then, however the playbook took it.
             report.update(self._report(2, f"ansible-runner failed: {self._broken}", keep=report))

@@ -20,6 +20,7 @@ from .events import (
     CanaryMeasured,
     Decision,
     Event,
+    Outlook,
     PhaseEnded,
     PhaseStarted,
     RunEnded,
@@ -154,6 +155,10 @@ class Board:
             self.recovered = _epoch(after) if after else self.recovered
             seconds = (event.outage or {}).get("seconds")
             self.note = f"clients were without acknowledged writes for {words.duration(seconds)}"
+        elif isinstance(event, Outlook):
+            if event.verdict is None:
+                return None
+            self.note = words.outlook(event.data)
         elif isinstance(event, RunEnded):
             self._leave(at, MARKS.get(event.outcome or "", "✔"))
             return None

@@ -25,6 +25,7 @@ PLAYBOOK = """
     - platform.recovery.checkpoint: {{state: begin, playbook: benchmark, journal: "file:{sink}"}}
       register: recovery_run
 {tasks}
+    - platform.recovery.checkpoint: {{state: end}}
 """
 CHECKPOINT = (
     '    - platform.recovery.checkpoint: {state: phase, phase: "p%d", budget_seconds: 5}\n      register: took_%d\n'

@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +21,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils import journal as module
-from ansible_collections.platform.recovery.plugins.module_utils.journal import GENESIS, REDACTED, Journal, JournalError
+from ansible_collections.platform.recovery.plugins.module_utils.journal import (
+    GENESIS,
+    REDACTED,
+    Journal,
+    JournalError,
+    canonical,
+)
 
 SOURCE = Path(module.__file__)
 
@@ -197,6 +205,73 @@ def test_a_full_disk_is_an_error_and_loses_nothing(
     assert [record["event"] for record in journal.records()] == ["run_started"]
     assert journal.append("observation")["seq"] == 2
     assert journal.verify() is None
+
+
+def test_a_disk_that_fills_up_at_any_byte_of_a_record_loses_nothing(journal: Journal) -> None:
+    journal.append("run_started")
+    before = journal.path.read_bytes()
+    whole = len(canonical(journal.append("observation", what="as long as the next")))
+    journal.path.write_bytes(before)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in range(0, whole, 7):
+        # What the kernel then does is what it does on a full disk: it writes as much as there is room for.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
+        try:
+            with pytest.raises(JournalError):
+                journal.append("observation", what="as long as the next")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert journal.path.read_bytes() == before
+    assert journal.append("observation")["seq"] == 2
+    assert journal.verify() is None
+
+
+def test_writers_that_are_killed_leave_every_earlier_record_readable(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from journal import Journal\n"
+        "journal = Journal.open(sys.argv[2], 'run-1')\n"
+        "while True: print(journal.append('observation', filling='x' * 3000)['hash'], flush=True)"
+    )
+    command = [sys.executable, "-I", "-c", program, str(SOURCE.parent), str(tmp_path)]
+    acknowledged: set[str] = set()
+    for _ in range(5):
+        writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        for writer in writers:
+            assert writer.stdout
+            acknowledged |= {writer.stdout.readline().strip() for _ in range(5)}
+            writer.kill()
+        for writer in writers:
+            # The last line may be cut by the kill.
+            acknowledged |= {line for line in writer.communicate()[0].splitlines() if len(line) == 64}
+        journal = Journal(tmp_path, "run-1")
+        assert journal.verify() is None
+        assert acknowledged <= {record["hash"] for record in journal.records()}
+
+
+def test_a_process_that_is_forked_while_the_lock_is_held_does_not_keep_it(journal: Journal) -> None:
+    children = []
+
+    def fork() -> list[tuple[str, dict[str, Any]]]:
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        children.append(child)
+        return [("observation", {})]
+
+    try:
+        journal.append_all(fork)
+        assert journal.append("observation")["seq"] == 2
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+
+
+@pytest.mark.parametrize("spelt", [b" %s", b"%s ", b"%s\r"])
+def test_a_record_that_only_looks_different_is_found(journal: Journal, spelt: bytes) -> None:
+    journal.append("run_started")
+    journal.path.write_bytes(spelt % journal.path.read_bytes().rstrip() + b"\n")
+    assert journal.verify() == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_no_description_says_who_is_primary_now(name: str) -> None:
         ("services.user-service.database", None, "canary.service: got 'user-service'.*a service with a database"),
         ("canary.credentials", "postgres_admin", "canary.credentials.*did you mean 'postgresql_admin'"),
         ("canary.edge", "us-west", "canary.edge.*did you mean 'us-west-2'"),
+        ("lease", {"clusters": ["us-wst-2"]}, "platform.lease.clusters.*did you mean 'us-west-2'"),
+        ("lease", {"seconds": 1}, "platform.lease.seconds: got '?1.*5 to 3600 seconds"),
+        ("lease", {"provider": "etcd"}, "platform.lease.provider.*one of kubernetes, file"),
+        ("people", {"alice": {"keys": ["-----BEGIN"]}}, "platform.people.alice.keys.*a public SSH key"),
+        ("people", {"a b": {}}, "platform.people.a b: got 'a b'.*a name of letters"),
+        (
+            "people",
+            {"alice": {"keys": ["ssh-ed25519 AAAA a"]}, "bob": {"keys": ["ssh-ed25519 AAAA b"]}},
+            "platform.people.bob.keys: got 'a key of alice'",
+        ),
         ("regoins", {}, "platform.regoins.*did you mean 'regions'"),
     ],
 )
@@ -125,6 +135,35 @@ def test_what_the_operator_wants_is_checked(changes: dict[str, Any], expected: s
     _options, problems = examine(**changes)
     assert len(problems) == 1
     assert re.search(expected, problems[0])
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, None),
+        ({"needed": 3}, "platform.approvals.needed: got '?3.*1 to 2, the number of approvers"),
+        ({"needed": 0}, "platform.approvals.needed"),
+        ({"approvers": ["alise"], "needed": 1}, "platform.approvals.approvers.*did you mean 'alice'"),
+        ({"approvers": ["alice", "carol"]}, "platform.people.carol.keys: got nothing"),
+        ({"valid_seconds": 1e9}, "platform.approvals.valid_seconds"),
+    ],
+)
+def test_who_must_agree_can_agree(rule: dict[str, Any], expected: str | None) -> None:
+    changed = copy.deepcopy(inventory("example"))
+    people = {name: {"keys": [f"ssh-ed25519 {name} x"]} for name in ("alice", "bob")}
+    if rule.get("approvers"):
+        people["carol"] = {"keys": []}
+    changed["platform"] |= {"people": people, "approvals": rule}
+    options, problems = examine(**changed, allow_data_loss=True, lost_clusters=["us-west-2"], reason="fire")
+    if expected:
+        assert [p for p in problems if re.search(expected, p)] == problems
+        assert len(problems) == 1
+        return
+    given = platform.approval_inputs(platform.Wish.of(options), options["platform"])
+    assert given is not None
+    assert (given["needed"], given["approvers"]) == (2, ["alice", "bob"])
+    assert given["overrides"] == ["allow_data_loss", "lost cluster us-west-2"]
+    assert given["description"].startswith("sha256:")
 
 
 @pytest.mark.parametrize("confirm", [None, "us-west-2", "us-east-1 "])

@@ -292,6 +292,11 @@ def test_a_plan_measures_nothing(record: Callable[[Story], Path], start: dict[st
     assert result["exit_code"] == 0
 
 
+def test_what_a_real_run_foretells_is_no_news_after_it(record: Callable[[Story], Path]) -> None:
+    plan: Story = [(0.6, "observation", {"what": "plan: promote", "lines": ["us-east-1 would be promoted"]})]
+    assert report.load(record([*GOOD[:5], *plan, *GOOD[5:]]))["would_do"] == []
+
+
 def test_a_plan_tells_what_would_be_done(record: Callable[[Story], Path]) -> None:
     plans: Story = [
         (0.6, "observation", {"what": "plan: promote", "lines": ["us-east-1 would be promoted"]}),

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
 from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
+from ansible_collections.platform.recovery.plugins.module_utils.report import render
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -140,6 +142,8 @@ def test_a_good_run_reads_like_the_checklist_and_is_measured(stage: Stage) -> No
     assert ran.code == 0
     assert ran.events == [
         "run_started",
+        "provenance",
+        "forecast",
         "phase_started",
         "observation",
         "phase_ended",
@@ -512,3 +516,54 @@ def wait_for(path: Path, content: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"{content} never came into {path}")
+
+
+ONCE = "    - {name: Work, ansible.builtin.debug: {msg: x}}\n"
+
+
+def past(stage: Stage, count: int) -> None:
+    """Leave runs that went through, each with its phases taking seconds."""
+    for number in range(count):
+        folder = stage.folder / f".recovery/runs/past-{number}"
+        journal = Journal.open(folder, folder.name)
+        journal.append("run_started", playbook="database-failover", mode="failover", target="us-east-1", check=False)
+        for phase, seconds in (("confirm", 1.0), ("promote", 4.0), ("verify", 1.0)):
+            journal.append("phase_started", phase=phase)
+            journal.append("action", what=phase, changed=True)
+            journal.append("phase_ended", phase=phase, seconds=seconds, outcome="ok")
+        journal.append("run_ended", outcome="recovered")
+        render(folder)
+
+
+def test_a_plan_says_how_long_it_would_take(stage: Stage) -> None:
+    none = stage.run(OPEN + CLOSE, "-e", "recovery_mode=plan")
+    assert "Forecast: none: no run like this" in none.output
+    shutil.rmtree(none.folder)
+    past(stage, 3)
+    ran = stage.run(OPEN + CLOSE, "-e", "recovery_mode=plan")
+    assert re.search(
+        r"^ {7}Forecast: failover [0-9.]+ s, 9 of 10 within [0-9.]+ s \(3 runs\)$", ran.output, re.MULTILINE
+    )
+    [entry] = ran.report["forecast"]["modes"]
+    assert {phase["name"]: phase["seconds"]["median"] for phase in entry["phases"]} == {
+        "confirm": 1.0, "promote": 4.0, "verify": 1.0,
+    }  # fmt: skip
+    assert "outlook" not in ran.events
+
+
+def test_the_outlook_is_shown_and_journalled_while_a_task_works(stage: Stage) -> None:
+    past(stage, 3)
+    # The task comes to its end only when the journal says so, and nothing else happens meanwhile.
+    waiting = (
+        "    - name: Work on\n      ansible.builtin.command: >-\n        timeout 100 sh -c\n"
+        "        'until grep -q missed .recovery/runs/r1/journal.jsonl; do sleep 0.1; done'\n"
+    )
+    detected = clock.stamp(time.time() - 1790)
+    ran = stage.run(OPEN + middle(waiting) + CLOSE, "-e", f"detected={detected}")
+    assert ran.code == 0
+    said = [record["data"]["verdict"] for record in ran.records if record["event"] == "outlook"]
+    assert said[-1] == "missed"
+    assert set(said) <= {"on_time", "at_risk", "missed"}
+    assert "MISSED" in ran.output
+    in_time = stage.run((OPEN + middle(ONCE) + CLOSE).replace("run_id: r1", "run_id: r2"))
+    assert re.search(r"RTO 00:\d\d\.\d of 30:00 on time, (30|29) min.* left$", in_time.output, re.MULTILINE)

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from ..errors import StepFailed
-from ..journal import hide_secrets
+from ..journal import REDACTED, hide_secrets
 from .kubeconfig import CredentialFailure, Endpoint
 from .transport import CONNECT_SECONDS, CONNECT_SHARE, Connection, ConnectTimeout, Deadline, encode
 
@@ -62,6 +63,11 @@ ACTIONS = {
     "unauthorized": "renew the credentials that the kubeconfig of this cluster names",
     "forbidden": "grant the kubeconfig's user this right",
 }
+
+# In foreign words `token: x` is no verdict of ours: here it is masked as well, which the journal cannot do to its own.
+KEYED_SECRET = re.compile(
+    r"""(?i)((?:password|passwd|secret|token|api[-_]?key)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;]+)"""
+)
 
 
 class ApiError(StepFailed):
@@ -373,7 +379,7 @@ def said(answer: Answer) -> str:
 
 def brief(text: str, length: int = 200) -> str:
     """Cut a foreign text to one line and mask what looks like a secret."""
-    text = " ".join(hide_secrets(text).split())
+    text = " ".join(KEYED_SECRET.sub(rf"\g<1>{REDACTED}", hide_secrets(text)).split())
     return text if len(text) <= length else text[: length - 3] + "..."
 
 

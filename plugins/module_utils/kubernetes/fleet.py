@@ -42,6 +42,8 @@ class Settings:
     request_seconds: float = 10.0
     lost_clusters: tuple[str, ...] = ()
     check: bool = False
+    # Asked before anything is patched; raises where this run may change nothing any more.
+    guard: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ class Fleet:
         groups = grouped((key for key, entry in done.items() if entry.changed), lambda target: target.cluster)
         if self.settings.check or not groups:
             return done
+        self.settings.guard()
 
         def apply(target: Target) -> Written:
             return self._patch(target, plans[target], plan, patch, content_type, doing)
@@ -339,7 +342,9 @@ def undescribed(what: str, name: str, clusters: Mapping[str, Any]) -> BadInput:
 
 
 @contextmanager
-def opened(options: Mapping[str, Any], *, check: bool) -> Iterator[tuple[Fleet, list[Target]]]:
+def opened(
+    options: Mapping[str, Any], *, check: bool, guard: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Fleet, list[Target]]]:
     """Open the clusters of a task's options, and close them in the end."""
     settings = Settings(
         timeout_seconds=options["timeout_seconds"],
@@ -347,6 +352,7 @@ def opened(options: Mapping[str, Any], *, check: bool) -> Iterator[tuple[Fleet, 
         request_seconds=options["request_timeout_seconds"],
         lost_clusters=tuple(options["lost_clusters"]),
         check=check,
+        guard=guard,
     )
     fleet, targets = build(options["clusters"], options["workloads"], settings)
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import PreconditionFailed, RecoveryError, StepFailed, StepTimeout
+from ..lease import LeaseLost
 from ..waiting import wait_until
 from . import integrity, service_manager
 from .client import ServerError, Session, port_refuses
@@ -57,6 +58,8 @@ class FenceRequest:
     evidence: tuple[Evidence, ...] = ()
     interrupted: threading.Event = field(default_factory=threading.Event, compare=False)
     """Set when somebody wants this process to end: what is half done is undone first."""
+    guard: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """Asked before each change; raises LeaseLost where another run has taken over."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,7 @@ def kill(situation: Situation, request: FenceRequest) -> Fenced:
     """Fence a server that SQL does not reach: mask, SIGKILL, stop, and proof."""
     begin = time.monotonic()
     member = situation.member
+    request.guard()
     unit = service_manager.stop_for_good(member.fence, seconds=request.stop_seconds, gently=False)
     observed = prove_stopped(member, unit, request)
     return Fenced(member.name, "kill", "stopped", observed, changed=True, timings={"stop": time.monotonic() - begin})
@@ -264,6 +268,7 @@ class Drain:
         sessions = [self.sql, self.standby, *(self.counters if self.request.tables else [])]
         try:
             self.prepare(sessions)
+            self.request.guard()
             with self.released_on_failure():
                 with self.timed("drain"):
                     self.quiesce(sessions)
@@ -272,6 +277,7 @@ class Drain:
                 with self.timed("compare"):
                     tables = self.compare()
                 self.heed()
+                self.request.guard()
                 self.leave_nothing_behind()
                 observed = self.stop()
         finally:
@@ -398,9 +404,15 @@ class Drain:
 
     @contextmanager
     def released_on_failure(self) -> Iterator[None]:
-        """Let the applications write again if anything fails, an interrupt included."""
+        """Let the applications write again if anything fails, an interrupt included.
+
+        Not if the lease was lost on the way: whoever has it now may be draining this very server.
+        """
         try:
             yield
+        except LeaseLost as error:
+            error.fields["changed"] = True
+            raise
         except BaseException as error:
             with suppress(RecoveryError):
                 release(self.sql)

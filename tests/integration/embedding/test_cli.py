@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from platform_recovery import folders
+from platform_recovery._collection import module
 from platform_recovery.processes import of_run
+from tests.support.keys import make_key, public
 
 from .conftest import Place
 
@@ -89,7 +91,7 @@ def test_a_run_and_what_can_be_asked_of_it_afterwards(place: Place) -> None:
 
     verified = call(place, "verify-evidence", "r1")
     assert verified.returncode == 0
-    assert "Nothing is signed yet" in verified.stdout
+    assert "UNSIGNED" in verified.stdout
     journal = place.cwd / ".recovery/runs/r1/journal.jsonl"
     journal.write_text(journal.read_text().replace("a test", "a lie!"))
     altered = call(place, "verify-evidence", "r1", "--json")
@@ -254,3 +256,49 @@ def test_help_is_quick_and_names_the_exit_codes(place: Place) -> None:
         assert done.returncode == 0
         assert "4 refused by a gate" in done.stdout
     assert min(times) < 0.15  # processor time, since others work on this machine too
+
+
+def test_a_run_is_signed_at_its_end_and_checked_elsewhere(place: Place, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "key")
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"controller@example.com {public(key)}")
+    done = run(place, "--run-id", "r1", "-e", f"evidence_key={key}")
+    assert done.returncode == 0, done.stderr
+    assert "signed at the end of the run with" in done.stdout
+    bundle = place.cwd / "copied.tar"
+    bundle.write_bytes((place.cwd / ".recovery/runs/r1/evidence.tar").read_bytes())
+    for what in ("r1", str(bundle)):
+        verified = call(place, "verify-evidence", what, "--allowed-signers", str(allowed), "--json")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert document(verified)["signer"] == "controller@example.com"
+    origin = json.loads(evidence_of(bundle)["provenance.json"])
+    assert origin["versions"]["ansible-core"]
+    assert any(line.endswith("  plugins/module_utils/journal.py") for line in origin["collection"]["listing"])
+    assert [entry["files"] for entry in origin["playbooks"] + origin["inventory"]] == [1, 1]
+
+    bundle.write_bytes(bundle.read_bytes().replace(b"Plan the way back", b"Plan the way bask", 1))
+    broken = call(place, "verify-evidence", str(bundle), "--allowed-signers", str(allowed))
+    assert broken.returncode == 2
+    assert re.search(r"BROKEN at journal.jsonl, record \d+", broken.stdout)
+    assert call(place, "verify-evidence", str(bundle), "--allowed-signers", "nowhere").returncode == 1
+
+
+def test_what_is_not_signed_fails_only_where_a_signature_is_asked_for(place: Place, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "key")
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"auditor {public(key)}")
+    failed = run(place, "--run-id", "r1", "-e", "fault=failed")
+    assert failed.returncode == 2
+    assert "NOT SIGNED: no key is configured" in failed.stdout
+    assert call(place, "verify-evidence", "r1").returncode == 0
+    refused = call(place, "verify-evidence", "r1", "--allowed-signers", str(allowed))
+    assert (refused.returncode, "UNSIGNED" in refused.stdout) == (2, True)
+    made = call(place, "evidence", "r1", "--key", str(key), "--json")
+    assert document(made)["key"].startswith("SHA256:")
+    assert call(place, "verify-evidence", "r1", "--allowed-signers", str(allowed)).returncode == 0
+    assert call(place, "evidence", "r1", "--key", "nowhere").returncode == 1
+
+
+def evidence_of(bundle: Path) -> dict[str, bytes]:
+    members: dict[str, bytes] = module("evidence").unpack(bundle.read_bytes())
+    return members

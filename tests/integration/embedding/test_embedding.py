@@ -27,17 +27,17 @@ def test_events_come_as_things_happen_and_the_result_has_the_reports_fields(plac
         on_event=lambda event: seen.append((time.time(), event)),
     )
     assert [type(event) for _at, event in seen] == [
-        pr.RunStarted, pr.PhaseStarted, pr.Decision, pr.PhaseEnded, pr.PhaseStarted, pr.NextAction, pr.PhaseEnded,
-        pr.RunEnded,
+        pr.RunStarted, pr.Event, pr.Forecast, pr.PhaseStarted, pr.Decision, pr.PhaseEnded, pr.PhaseStarted,
+        pr.NextAction, pr.PhaseEnded, pr.RunEnded,
     ]  # fmt: skip
-    assert [event.seq for _at, event in seen] == list(range(1, 9))
-    started, decision = seen[0][1], seen[2][1]
+    assert [event.seq for _at, event in seen] == list(range(1, 11))
+    started, decision = seen[0][1], seen[4][1]
     assert isinstance(started, pr.RunStarted)
     assert (started.run_id, started.target, started.reason) == ("first", "us-east-1", "a test")
     assert isinstance(decision, pr.Decision)
     assert (decision.observed, decision.wanted, decision.verdict) == ("us-east-1", "us-east-1", "pass")
     # Heard of long before the end, not after it.
-    assert seen[-1][0] - seen[2][0] > 0.4
+    assert seen[-1][0] - seen[4][0] > 0.4
     assert (result.outcome, result.exit_code, result.run_id) == ("recovered", 0, "first")
     assert [phase.name for phase in result.phases] == ["confirm", "verify"]
     assert result.objectives[0].met is True

@@ -219,8 +219,14 @@ def test_a_cancelled_drain_lets_applications_write_again(pair: Pair, number: sig
     pair.east.sql("SELECT pg_wal_replay_pause()")
     insert(pair.west, "not-replayed")
 
+    def quiesced() -> bool:
+        try:
+            return bool(pair.west.sql("SHOW default_transaction_read_only") == "on")
+        except ServerError:  # the drain ends all sessions, ours as well
+            return False
+
     def cancel() -> None:
-        wait_for(lambda: pair.west.sql("SHOW default_transaction_read_only") == "on")
+        wait_for(quiesced)
         os.kill(os.getpid(), number)
 
     cancelling = threading.Thread(target=cancel)

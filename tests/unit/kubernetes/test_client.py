@@ -303,7 +303,14 @@ def test_what_is_not_ready_in_time_is_explained(fake: FakeApi) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["postgres://app:hunter2@db/x", "password=hunter2", '"token": "hunter2"', "Authorization: Bearer hunter2"],
+    [
+        "postgres://app:hunter2@db/x",
+        "password=hunter2",
+        "password:hunter2",
+        "token: hunter2",
+        '"token": "hunter2"',
+        "Authorization: Bearer hunter2",
+    ],
 )
 def test_foreign_texts_lose_their_secrets(text: str) -> None:
     assert "hunter2" not in brief(text)

@@ -131,3 +131,15 @@ def test_lines_say_each_thing_once() -> None:
         "10:30:01.200  ▶ Promote",
         "10:30:02.000  ✘ no route Next: look",
     ]
+
+
+def test_the_outlook_is_said_when_it_changes() -> None:
+    board = views.Board()
+    said = [
+        event("outlook", 1, verdict="at_risk", left_seconds=60.0, predicted_seconds=70.0, high_seconds=90.0),
+        event("outlook", 70, objective="rto", verdict="missed", left_seconds=-1.0),
+    ]
+    assert [board.take(item) for item in said] == [
+        "  RTO at risk, 1 min left; predicted 1 min 10 s, at worst 1 min 30 s",
+        "  RTO missed",
+    ]

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sign of life of a run that holds its platform's lease.
+
+A thread of ansible-playbook's main process: it beats while that process lives, workers wait or not, and stops with it
+when it dies or is frozen. A process of its own would go on beating for a controller that does nothing any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes
+from ansible_collections.platform.recovery.plugins.module_utils.lease import BEATS, Held, HomeSilent, LeaseLost
+
+# For each wait at the end: whoever ends a run has two seconds of patience. In a slow home the lease expires instead.
+RELEASE_SECONDS = 0.5
+
+
+class Heartbeat:
+    """Renews a lease until it is ended, or until the lease is somebody else's."""
+
+    def __init__(self) -> None:
+        self._result: Mapping[str, Any] | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, result: Mapping[str, Any]) -> None:
+        """Begin to beat for the lease that a step took, or do nothing where it took none."""
+        held = lease_homes.reopened(result)
+        if held is None or self._thread is not None:
+            return
+        self._result = result
+        interval = float(result["seconds"]) / BEATS
+        self._thread = threading.Thread(target=self._beat, args=(held, interval), name="recovery-lease", daemon=True)
+        self._thread.start()
+
+    def end(self) -> bool:
+        """Stop, and give the lease back if it still is ours. Tells whether it was."""
+        thread, result = self._thread, self._result
+        if thread is None or result is None:
+            return False
+        self._thread = self._result = None
+        self._stop.set()
+        thread.join(timeout=RELEASE_SECONDS)
+        # Whatever goes wrong here, the lease expires by itself, and the end of a run must not fail because of it.
+        with contextlib.suppress(Exception):
+            held = lease_homes.reopened(result, seconds=RELEASE_SECONDS)
+            if held:
+                try:
+                    return held.release()
+                finally:
+                    held.close()
+        return False
+
+    def _beat(self, held: Held, interval: float) -> None:
+        try:
+            while not self._stop.wait(interval):
+                try:
+                    held.confirm(beat=True)
+                except HomeSilent:
+                    continue
+                except LeaseLost:
+                    # Given back, or taken over: the next change is refused by its own look.
+                    return
+                except Exception:
+                    continue
+        finally:
+            held.close()
