@@ -105,6 +105,7 @@ def request_from(call: Call) -> RejoinRequest:
         tables=tuple(options["tables"]),
         lists=lists,
         list_name=options["database"],
+        guard=call.guard,
         **{
             name: options[name]
             for name in (

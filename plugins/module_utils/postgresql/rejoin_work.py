@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +49,8 @@ class RejoinRequest:
     lists: Path | None = None
     """The folder that keeps the lists of saved rows."""
     list_name: str = "unreplicated"
+    guard: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """Asked before each change; raises LeaseLost where another run has taken over."""
 
 
 @dataclass
@@ -247,6 +249,7 @@ class Rejoin:
         if not self.state.is_standby or self.outcome.plan.way != "follow" or self.host is None:
             return False
         name = rejoin.slot_name(self.host.slot, self.member.name)
+        self.request.guard()
         self.outcome.changed |= protection.provide_slot(self.sql, name, self.member.name)
         with suppress(StepTimeout):
             self.wait_streaming(PATIENCE_SECONDS)
@@ -295,6 +298,7 @@ class Rejoin:
 
     def stop(self) -> None:
         """See that no server runs on the data, nor is started by anybody else. Raises StepFailed."""
+        self.request.guard()
         fence = self.member.fence
         unit = service_manager.stop_for_good(fence, seconds=self.request.stop_seconds, gently=True)
         if not unit.fenced:
@@ -416,6 +420,7 @@ class Rejoin:
 
     def rewind(self, access: Mapping[str, conninfo.Access]) -> bool:
         """Take the member's files back to the fork and on to the primary's state. False if it has to be rebuilt."""
+        self.request.guard()
         # pg_rewind reads the source's timeline from its last checkpoint; after a promotion that is still the old one.
         self.sql.run("CHECKPOINT", seconds=self.request.copy_seconds)
         done = self.run("rewind", self.with_access(access), seconds=self.request.copy_seconds)
@@ -428,6 +433,7 @@ class Rejoin:
 
     def rebuild(self, access: Mapping[str, conninfo.Access], slot: str) -> None:
         """Make the member a new copy."""
+        self.request.guard()
         values = self.with_access(access) | {"slot": slot}
         done = self.run("rebuild", values, seconds=self.request.copy_seconds)
         if not done.good:
@@ -454,6 +460,7 @@ class Rejoin:
     def start(self, following: Mapping[str, str], slot: str) -> None:
         """Give it its settings and start it."""
         settings = self.missing_settings(following, slot)
+        self.request.guard()
         done = self.run("dress", {"settings": settings}, seconds=EXAMINE_SECONDS)
         if not done.good:
             raise self.cut_short("given its settings", done)
@@ -513,6 +520,7 @@ class Rejoin:
         keeper = protection.Protection(
             self.sql, self.own_sql, self.primary, self.member, self.leader, list(self.members)
         )
+        self.request.guard()
         removed = keeper.remove_leftovers()
         restored = keeper.restore_settings()
         outcome.protection = keeper.prove(
