@@ -82,7 +82,7 @@ def initiators(records: Iterable[Mapping[str, Any]], variables: Mapping[str, Any
     """Give everybody who had a part in starting this run: whom callers named, and whose account it really was."""
     told = [str(r["data"].get("initiator") or "") for r in records if r["event"] in STARTS]
     unnamed = {name: value for name, value in variables.items() if name.endswith(("_job_id", "_user_name"))}
-    found = [*told, runs.initiator(variables), runs.initiator(unnamed)]
+    found = [*told, runs.initiator(variables), runs.initiator(unnamed), *runs.accounts()]
     return tuple(dict.fromkeys(name for name in found if name))
 
 
@@ -94,6 +94,9 @@ def request_of(
     What was approved once is used up when the run has recovered: the same name again is a new request.
     """
     options = call.options
+    nonce = secrets.token_hex(16)
+    while run.journal.redacted(nonce) != nonce:  # a short password can be in it by chance
+        nonce = secrets.token_hex(16)
     fresh = Request(
         platform=options["platform"],
         playbook=options["playbook"],
@@ -102,7 +105,7 @@ def request_of(
         description=options["description"],
         overrides=tuple(options["overrides"]),
         run_id=run.id,
-        nonce=secrets.token_hex(16),
+        nonce=nonce,
         requested_at=clock.utc_now(),
         initiators=names,
     )
@@ -113,7 +116,8 @@ def request_of(
             kept = Request.of(data["facts"])
         elif record["event"] == "run_ended" and data.get("outcome") == "recovered":
             kept = None
-    if kept is None or fresh.outside(kept):
+    # The journal hides whatever looks like a password of this platform, also where a name holds it by chance.
+    if kept is None or Request.of(run.journal.redacted(asdict(fresh))).outside(kept):
         return fresh, False
     return Request(**{**asdict(fresh), "nonce": kept.nonce, "requested_at": kept.requested_at}), True
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import lease, lease_homes
@@ -101,17 +102,25 @@ def refuse_without_home(call: Call) -> None:
     )
 
 
+def released(result: Mapping[str, Any]) -> str:
+    """Release a lease and say so. What was recovered must not fail because of it: it expires by itself."""
+    try:
+        held = lease_homes.reopened(result)
+        if held is None:
+            return "no lease was taken"
+        with contextlib.closing(held):
+            given = held.release()
+    except RecoveryError as error:
+        return f"the platform's lease could not be given back and expires by itself: {error.what}"
+    return "the platform's lease is given back" if given else "the lease was this run's no more"
+
+
 def give_back(call: Call) -> dict[str, Any]:
     """Release what an earlier task of this playbook took."""
     result = lease_homes.registered(call.task_vars)
-    held = lease_homes.reopened(result) if result and not call.check else None
-    if held is None:
+    if result is None or call.check:
         return {"lines": []}
-    try:
-        given = held.release()
-    finally:
-        held.close()
-    lines = ["the platform's lease is given back" if given else "the lease was this run's no more"]
+    lines = [released(result)]
     if call.run:
         call.run.journal.append("observation", what=lease.GATE, lines=lines)
     return {"lines": lines}

@@ -22,7 +22,7 @@ description:
     C(end_play), did not recover. The run is journalled as failed, and C(ansible-playbook) then ends with exit code 2
     though no task failed.
   - While a run holds its platform's lease it is renewed from here, and given back at the end whatever that is. With
-    another callback each step renews it by itself; it then expires within a long step, and after a failure.
+    another callback each step renews it while it works; it then expires after a failure.
   - On a terminal a status line shows the clock while a task works. It is off where the output is no terminal, in CI,
     and with E(NO_COLOR).
   - Playbooks that open no recovery run, and everything from C(-vv) on, look as with

@@ -131,8 +131,9 @@ def persons(initiators: Iterable[str], rule: Rule) -> set[str]:
     """Find who of the named people started a run, by name and by the accounts that they are known to use."""
     seen: set[str] = set()
     for initiator in initiators:
-        account = initiator.split(" (")[0].strip().lower()
-        seen |= {account, account.split("@")[0]}
+        account, _, behind = initiator.lower().partition(" (")
+        told = {account.strip(), behind.removeprefix("as ").rstrip(")").strip()} - {""}
+        seen |= told | {name.split("@")[0] for name in told}
     return {name for name, accounts in rule.accounts.items() if seen & {name.lower(), *(a.lower() for a in accounts)}}
 
 

@@ -28,3 +28,9 @@ def parse(text: str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return moment.timestamp()
+
+
+def elapsed() -> float:
+    """Give seconds that also run while the machine sleeps: the lease of a closed laptop expires like any other."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)

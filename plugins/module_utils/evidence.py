@@ -390,6 +390,9 @@ def verify_folder(folder: Path, allowed: Path | None = None) -> Verdict:
     except Flaw as flaw:
         return Verdict(folder.name, first_bad=flaw.record, place=flaw.place, flaw=flaw.reason)
     now = {"run_id": story.run_id, "records": len(story.records), "last_hash": story.head["hash"]}
+    if story.run_id != folder.name:
+        why = f"it is the journal of run {story.run_id}, in the folder of run {folder.name}"
+        return Verdict(**now, first_bad=1, place=f"{FILE_NAME}, record 1", flaw=why)
     path = folder / BUNDLE
     if not path.exists():
         try:

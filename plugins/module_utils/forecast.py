@@ -31,6 +31,8 @@ REAL_MODES = ("failover", "switchover", "drill")
 NEWEST = 20
 # How many of the newest folders are looked into, and how large a report is read.
 LOOKED, LARGEST = 500, 8 * 1024 * 1024
+# A sink of many large reports must not keep the first change waiting.
+HISTORY_SECONDS = 0.5
 # With fewer runs to the same target than these, runs to others say more.
 FEWEST = 3
 HIGH = 0.9
@@ -149,7 +151,10 @@ def _to_recovery(runs: list[_Past], phase: str | None = None) -> Span | None:
 
 def _history(sink: Path, playbook: str, modes: tuple[str, ...], without: str) -> Iterator[_Past]:
     """Yield the runs that count, the newest first."""
+    until = time.monotonic() + HISTORY_SECONDS
     for folder in _newest(sink):
+        if time.monotonic() > until:
+            return
         if folder.name == without:
             continue
         try:

@@ -97,7 +97,9 @@ class _Tail:
 
 def canonical(record: Mapping[str, Any]) -> bytes:
     """Return the one byte string that stands for this record: what is hashed, and what is written."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # What the journal writes holds no half of a surrogate pair; what somebody made of it may.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def digest(record: Mapping[str, Any]) -> str:
@@ -261,6 +263,9 @@ class Journal:
             return f"schema {record.get('schema')!r} instead of {SCHEMA}"
         if torn and (record.get("event") != REPAIR_EVENT or record.get("data") != _torn(torn)):
             return "an unreadable line before it that it does not account for"
+        kinds = (("event", str), ("time", str), ("data", dict))
+        if wrong := [key for key, kind in kinds if not isinstance(record.get(key), kind)]:
+            return f"it has no {' and no '.join(wrong)} as a record has"
         if record.get("seq") != seq:
             return f"number {record.get('seq')!r} where {seq} belongs"
         if record.get("run_id") != self.run_id:
@@ -377,7 +382,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the record on this line, None where a crash left something else."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(record, dict) and isinstance(record.get("seq"), int) and isinstance(record.get("hash"), str)
     return record if whole else None

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from .clock import stamp
+from .clock import elapsed, stamp
 from .errors import PreconditionFailed
 from .waiting import wait_until
 
@@ -32,6 +32,8 @@ CLOCK_SKEW_SECONDS = 300.0
 # Two of the same run's own tasks may renew at once; a contest with another run is decided by the first attempt.
 ATTEMPTS = 20
 POLL_SECONDS = 0.2
+# How long the last look of a watch may take.
+READ_SECONDS = 30.0
 GATE = "lease"
 
 Standing = Literal["free", "mine", "dead", "expired", "silent", "resumed", "held"]
@@ -135,7 +137,7 @@ class Clock:
     """Time, for tests to turn."""
 
     wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = elapsed
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -199,7 +201,8 @@ def patience(found: Standing, seconds: float) -> float | None:
     """Say how long a record must be seen unchanged before it is taken; None if it may not be."""
     if found == "held":
         return None
-    return {"silent": 2 * seconds / BEATS, "resumed": seconds}.get(found, 0.0)
+    # No shorter than the time in which a holder whose home is silent may still act (`Held.guard`).
+    return seconds if found in ("silent", "resumed") else 0.0
 
 
 def take(store: Store, me: Holder, seconds: float, clock: Clock | None = None) -> tuple[Grant, Record]:
@@ -214,6 +217,9 @@ def take(store: Store, me: Holder, seconds: float, clock: Clock | None = None) -
         if wait is None:
             raise held(store, record)
         if wait and not unchanged(store, record, wait, clock):
+            seen, _ = store.read()
+            if seen.holder and (seen.term, seen.holder.nonce) == (record.term, record.holder and record.holder.nonce):
+                raise held(store, seen)  # a sign of life: the clocks were wrong, or the run still lives elsewhere
             continue
         now = clock.wall()
         mine = Record(record.term + 1, me, now, now, seconds)
@@ -233,7 +239,10 @@ def unchanged(store: Store, record: Record, seconds: float, clock: Clock) -> boo
     end = clock.monotonic() + seconds
 
     def over() -> bool | None:
-        seen, _ = store.read()
+        try:
+            seen, _ = store.read()
+        except HomeSilent as error:
+            raise _Silent(error) from error
         if (seen.term, seen.renewed) != (record.term, record.renewed):
             raise _Moved
         return clock.monotonic() >= end
@@ -241,7 +250,7 @@ def unchanged(store: Store, record: Record, seconds: float, clock: Clock) -> boo
     try:
         wait_until(
             over,
-            seconds=seconds + POLL_SECONDS,
+            seconds=seconds + READ_SECONDS,
             interval=POLL_SECONDS,
             describe="a sign of life of the lease's holder",
             clock=clock.monotonic,
@@ -249,11 +258,21 @@ def unchanged(store: Store, record: Record, seconds: float, clock: Clock) -> boo
         )
     except _Moved:
         return False
+    except _Silent as silence:
+        raise silence.error from None
     return True
 
 
 class _Moved(Exception):
     """The record is not what it was."""
+
+
+class _Silent(Exception):
+    """The home gives no answer while it is watched. The waiter would take that for "not yet"."""
+
+    def __init__(self, error: HomeSilent) -> None:
+        super().__init__()
+        self.error = error
 
 
 def held(store: Store, record: Record) -> PreconditionFailed:
@@ -394,7 +413,7 @@ def take_all(
                 continue
             grants.append((store, grant))
             before.append(record)
-    except PreconditionFailed:
+    except BaseException:
         Held(grants, clock or Clock()).release()
         raise
     return grants, before, silent

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from . import lease_file
+from .errors import BadInput
 from .lease import Grant, Held, Store
 
 # The registered result of `recovery_lease`, as `run.REGISTERED` is that of `checkpoint`.
 REGISTERED = "recovery_lease"
+# One of these is in whatever a task of that name leaves: a lease, a look at one, a skip or a failure.
+RESULT_KEYS = frozenset({"grants", "skipped", "failed", "lines"})
 # The shortest and the longest life without a sign: below, a loaded controller would lose it; above, a dead one blocks.
 SECONDS = (5.0, 3600.0)
 HOME_SECONDS = 10.0
@@ -105,12 +108,25 @@ def reopened(result: Mapping[str, Any], seconds: float = HOME_SECONDS) -> Held |
 
 
 def registered(variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Find the result of the step that took the lease, in this host's variables or in those of the first play's."""
-    found = variables.get(REGISTERED)
-    if found is None:
-        with contextlib.suppress(KeyError, AttributeError, TypeError):
-            found = variables["hostvars"]["localhost"][REGISTERED]
-    return found if isinstance(found, Mapping) and found.get("grants") else None
+    """Find the result of the step that took the lease, in this host's variables or in those of the first play's.
+
+    Raises BadInput where a variable of that name hides it: without the token nothing would be asked before a change.
+    """
+    places = [variables.get(REGISTERED)]
+    with contextlib.suppress(KeyError, AttributeError, TypeError):
+        places.append(variables["hostvars"]["localhost"][REGISTERED])
+    for found in places:
+        if isinstance(found, Mapping) and found.get("grants"):
+            return found
+    for found in places:
+        if found is not None and not (isinstance(found, Mapping) and RESULT_KEYS & set(found)):
+            raise BadInput(
+                f"The variable {REGISTERED} is set to {found!r}",
+                wanted="no variable of this name: the result of the step that takes the lease is kept there",
+                observed="a variable of the inventory, of a file or of the command line",
+                next_action=f"remove {REGISTERED} from there, and run again",
+            )
+    return None
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def evidence(report: Mapping[str, Any]) -> str:
     key, unsigned = report["evidence"]["key"], report["evidence"]["unsigned"]
     if unsigned or not key:
         return f"NOT SIGNED: {unsigned or NO_KEY}"
-    return f"signed at the end of the run with {key}"
+    return f"to be signed at the end of the run with {key}; recovery verify-evidence tells whether it is"
 
 
 def forecasts(report: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import multiprocessing
 import os
+import pwd
 import re
 import secrets
 import socket
@@ -176,6 +177,19 @@ def initiator(variables: Mapping[str, Any], environment: Mapping[str, str] | Non
     person = environment.get("SUDO_USER")
     host = socket.gethostname()
     return f"{person}@{host} (as {user})" if person and person != user else f"{user}@{host}"
+
+
+def accounts() -> list[str]:
+    """Name the accounts behind this process as the system knows them; the environment says what its owner likes."""
+    found = []
+    numbers = [os.getuid()]
+    with contextlib.suppress(OSError, ValueError):
+        # Whoever logged in, whatever account was taken on since.
+        numbers.append(int(Path("/proc/self/loginuid").read_text(encoding="ascii")))
+    for number in numbers:
+        with contextlib.suppress(KeyError, OverflowError):
+            found.append(f"{pwd.getpwuid(number).pw_name}@{socket.gethostname()}")
+    return found
 
 
 def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> tuple[Run, bool]:

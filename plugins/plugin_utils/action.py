@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
+from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,22 @@ def refused(run: Run, error: RecoveryError) -> None:
         with contextlib.suppress(RecoveryError):
             said = {"observed": error.observed, "wanted": error.wanted, "by": "observation"}
             run.journal.append("decision", gate=error.fields["gate"], verdict="refuse", **said)
+
+
+@contextlib.contextmanager
+def guarding(variables: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
+    """Give the question that each change asks first. Once it was asked the step shows signs of life while it works."""
+    heartbeat = Heartbeat()
+    with lease_homes.guarding(variables) as guard:
+
+        def ask() -> None:
+            guard()
+            heartbeat.follow(lease_homes.registered(variables) or {})
+
+        try:
+            yield ask
+        finally:
+            heartbeat.stop()
 
 
 def documented_options(module: str) -> dict[str, Any]:
@@ -116,7 +133,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
                 run.learn_secrets(options)
-            with lease_homes.guarding(variables) as guard:
+            with guarding(variables) as guard:
                 call = Call(
                     options=options,
                     check=bool(self._task.check_mode),

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sign of life of a run that holds its platform's lease.
 
-A thread of ansible-playbook's main process: it beats while that process lives, workers wait or not, and stops with it
-when it dies or is frozen. A process of its own would go on beating for a controller that does nothing any more.
+A thread of ansible-playbook's main process, where the callback `timeline` runs it, and of a worker while its step
+works, since other callbacks (AWX has its own) know nothing of a lease. It stops with its process when that dies or is
+frozen; a process of its own would go on beating for a controller that does nothing any more.
 """
 
 from __future__ import annotations
@@ -38,14 +39,19 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, args=(held, interval), name="recovery-lease", daemon=True)
         self._thread.start()
 
+    def stop(self) -> None:
+        """Stop, and let the lease be."""
+        if self._thread:
+            self._stop.set()
+            self._thread.join(timeout=RELEASE_SECONDS)
+
     def end(self) -> bool:
         """Stop, and give the lease back if it still is ours. Tells whether it was."""
-        thread, result = self._thread, self._result
-        if thread is None or result is None:
+        result = self._result
+        if self._thread is None or result is None:
             return False
+        self.stop()
         self._thread = self._result = None
-        self._stop.set()
-        thread.join(timeout=RELEASE_SECONDS)
         # Whatever goes wrong here, the lease expires by itself, and the end of a run must not fail because of it.
         with contextlib.suppress(Exception):
             held = lease_homes.reopened(result, seconds=RELEASE_SECONDS)

@@ -60,7 +60,12 @@ def read(path: Path) -> Asked:
 
 
 def words(asked: Asked) -> Iterator[str]:
-    """Say what is to be approved."""
+    """Say what is to be approved, and let nothing in it write over what was said before."""
+    for line in _told(asked):
+        yield "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)
+
+
+def _told(asked: Asked) -> Iterator[str]:
     request = asked.request
     yield f"Platform  {request.platform} ({request.description[:23]}…)"
     yield f"Checklist {request.playbook}, mode {request.mode}, to {request.target}"

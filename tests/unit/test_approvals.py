@@ -23,6 +23,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.report_metrics i
 from ansible_collections.platform.recovery.plugins.module_utils.report_text import text
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call
+from platform_recovery import approve as approve_module
 from platform_recovery import cli
 from tests.support.keys import make_key, public
 
@@ -145,6 +146,7 @@ def test_what_was_altered_after_it_was_signed_is_told_apart(keys: dict[str, Path
         ("alice@ops1", {"alice"}),
         ("Alice", {"alice"}),
         ("bob@ops1 (as root)", {"bob"}),
+        ("bob@ops1 (as alice)", {"alice", "bob"}),
         ("carol.c@example.com (job 7)", {"carol"}),
         ("root@ops1", set()),
         ("a schedule or workflow (job 7)", set()),
@@ -406,3 +408,10 @@ def test_a_key_that_cannot_sign_is_said_to(tmp_path: Path, people: Any, capsys: 
     (tmp_path / "key").write_text("no key")
     assert cli.main(["approve", str(gate.request), "--as", "bob", "--key", str(tmp_path / "key")]) == 1
     assert "cannot sign with" in capsys.readouterr().err
+
+
+def test_a_request_writes_over_nothing_on_the_approvers_terminal(tmp_path: Path) -> None:
+    asked = approve_module.Asked(tmp_path, replace(REQUEST, initiators=("alice\x1b[2A\r",)), 1, ("bob",), 1.0, 1.0)
+    text = "\n".join(approve_module.words(asked))
+    assert "alice\\x1b[2A\\x0d" in text
+    assert "\x1b" not in text

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -249,6 +250,15 @@ def test_the_head_that_was_signed_at_an_approval_holds_before_and_after_the_end(
     verdict = verify((folder / BUNDLE).read_bytes(), keys / "allowed")
     assert (verdict.intact, verdict.signed, verdict.signed_until) == (True, True, 3)
     assert "signed up to record 3" in (folder / "report.html").read_text()
+
+
+def test_a_good_run_does_not_stand_for_another(tmp_path: Path, keys: Path) -> None:
+    folder = run_folder(tmp_path, keys / "controller")
+    conclude(folder)
+    shutil.copytree(folder, tmp_path / "run-2")
+    verdict = verify_folder(tmp_path / "run-2", keys / "allowed")
+    assert (verdict.intact, verdict.signed, verdict.first_bad) == (False, False, 1)
+    assert "the journal of run run-1, in the folder of run run-2" in str(verdict.flaw)
 
 
 def made_anew(folder: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:

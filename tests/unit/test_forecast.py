@@ -202,6 +202,7 @@ def test_runs_to_the_same_target_say_more_once_there_are_enough(write: Write, tm
 def test_the_newest_count_and_no_more_than_those_are_read(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(forecast, "HISTORY_SECONDS", 60)  # what is counted here are folders
     text = (write("old", factor=50) / "report.json").read_text()
     for number in range(3000):
         folder = tmp_path / f"old-{number}"
@@ -223,6 +224,14 @@ def test_the_newest_count_and_no_more_than_those_are_read(
     read.clear()
     assert of(tmp_path, mode="drill") is None
     assert len(read) == forecast.LOOKED
+
+
+def test_a_sink_of_many_reports_keeps_nobody_waiting(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("a")
+    monkeypatch.setattr(forecast, "HISTORY_SECONDS", -1)
+    assert of(tmp_path) is None
 
 
 def test_a_plan_predicts_each_mode_that_it_may_stand_for(write: Write, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Site:
     """An inventory, people with keys, and the runs on it."""
 
     folder: Path
+    password: str = "y"
 
     def key(self, name: str) -> Path:
         path = self.folder / name
@@ -51,7 +53,7 @@ class Site:
             "lease": {"folder": str(self.folder / "lease")},
             **more,
         }
-        credentials = {"admin": {"user": "x", "password": "y"}}
+        credentials = {"admin": {"user": "x", "password": self.password}}
         hosts = {"hosts": {"localhost": {"ansible_connection": "local"}}}
         variables = {"recovery_platform": platform, "recovery_credentials": credentials}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump({"all": {**hosts, "vars": variables}}))
@@ -116,3 +118,23 @@ def test_where_nobody_has_to_agree_nobody_is_asked_and_a_plan_takes_no_lease(sit
     assert "approvals" not in verdicts(report)
     assert "the lease in folder" in output
     assert not (site.folder / "lease").exists()
+
+
+def test_a_password_that_is_part_of_a_name_does_not_make_a_run_unapprovable(site: Site) -> None:
+    site.password = "east"
+    site.describe(approvals={"needed": 1})
+    assert site.run()[2]["exit_code"] == 4
+    site.approve("bob")
+    _, output, report = site.run()
+    assert verdicts(report)["approvals"] == "pass", output
+
+
+def test_nobody_approves_what_they_started_under_another_name(site: Site) -> None:
+    account = pwd.getpwuid(os.getuid()).pw_name
+    keys = {name: {"keys": [public(site.key(name))]} for name in ("alice", "bob")}
+    site.describe(approvals={"needed": 1}, people={**keys, "alice": {**keys["alice"], "accounts": [account]}})
+    assert site.run(recovery_initiator="bob")[2]["exit_code"] == 4
+    site.approve("alice")
+    _, output, report = site.run(recovery_initiator="bob")
+    assert verdicts(report)["approvals"] == "refuse"
+    assert "self-approval" in output

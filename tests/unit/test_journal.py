@@ -174,6 +174,35 @@ def test_a_changed_record_with_a_new_hash_breaks_the_next_one(journal: Journal) 
     assert journal.verify() == 3
 
 
+@pytest.mark.parametrize(
+    ("spelt", "becomes"),
+    [
+        (rb"\\udce9", rb" \udce9"),  # half of a surrogate pair, which no file can hold
+        (b'"data":{', b'"atad":{'),
+        (b'"event":"observation"', b'"event":["observation"]'),
+        (b'"time":"', b'"emit":"'),
+    ],
+)
+def test_what_is_no_record_any_more_is_found_and_breaks_no_reader(
+    journal: Journal, spelt: bytes, becomes: bytes
+) -> None:
+    journal.append("run_started")
+    journal.append("observation", what=r"\udce9")
+    before = journal.path.read_bytes()
+    first, second, _ = before.split(b"\n")
+    assert spelt in second
+    journal.path.write_bytes(first + b"\n" + second.replace(spelt, becomes) + b"\n")
+    assert journal.verify() == 2
+
+
+def test_a_line_of_bottomless_nesting_is_a_torn_one(journal: Journal) -> None:
+    journal.append("run_started")
+    with journal.path.open("ab") as stream:
+        stream.write(b"[" * 200_000)
+    assert journal.audit().torn_bytes == 200_000
+    assert journal.append("run_ended")["seq"] == 3
+
+
 def test_an_unknown_schema_is_refused_by_name(journal: Journal) -> None:
     journal.append("run_started")
     record = {**json.loads(lines(journal)[0]), "schema": 7}

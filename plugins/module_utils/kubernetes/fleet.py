@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ..clock import elapsed
 from ..errors import BadInput, PreconditionFailed, RecoveryError, StepFailed
 from ..schema import closest
 from .bulk import grouped, run_all
@@ -23,6 +24,8 @@ P = TypeVar("P")
 
 # Somebody else's change in between costs one more look each time. Status updates of a running rollout count too.
 CONFLICT_ATTEMPTS = 8
+# For how long an answer about the lease stands for the patches that follow.
+GUARD_SECONDS = 1.0
 # A cluster that answers like this is not one that can be worked on, whatever the reason: a fact to weigh, not a defect.
 SILENT = {"unreachable", "broken", "throttled", "unauthorized", "forbidden"}
 # These hold for all of a cluster: one call that meets them is enough, each further one would only cost its time-out.
@@ -72,6 +75,7 @@ class Fleet:
     settings: Settings
     lost: Mapping[str, int] = field(default_factory=dict)
     deadline: Deadline = field(init=False)
+    _asked_at: float = field(init=False, default=float("-inf"), repr=False)
 
     def __post_init__(self) -> None:
         self.deadline = Deadline.after(self.settings.timeout_seconds)
@@ -182,12 +186,16 @@ class Fleet:
         groups = grouped((key for key, entry in done.items() if entry.changed), lambda target: target.cluster)
         if self.settings.check or not groups:
             return done
-        self.settings.guard()
+        self._ask_for_lease(again=True)
 
         def apply(target: Target) -> Written:
             return self._patch(target, plans[target], plan, patch, content_type, doing)
 
-        answers = run_all(groups, apply, concurrency=self.settings.concurrency)
+        try:
+            answers = run_all(groups, apply, concurrency=self.settings.concurrency)
+        except RecoveryError as error:
+            error.fields["changed"] = True  # the lease was lost between two patches
+            raise
         failed = {target: answer for target, answer in answers.items() if isinstance(answer, ApiError)}
         done.update({target: answer for target, answer in answers.items() if isinstance(answer, Written)})
         if failed:
@@ -207,6 +215,8 @@ class Fleet:
         what = f"{doing} {target.namespace}/{target.name}"
         uncertain = False
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            # A conflict may be the change of whoever has taken the lease over.
+            self._ask_for_lease(again=attempt > 1)
             body = patch(planned)
             try:
                 answer = client.request(
@@ -234,6 +244,13 @@ class Fleet:
                 # Either somebody else did the same, or an earlier try of ours got through without an answer.
                 return Written(before if uncertain else planned, uncertain, workload.generation)
         raise AssertionError("unreachable code: the last attempt returns or raises")
+
+    def _ask_for_lease(self, *, again: bool) -> None:
+        """Ask before a patch unless the answer is a moment old: between two of them this process may be frozen."""
+        now = elapsed()
+        if again or now - self._asked_at > GUARD_SECONDS:
+            self.settings.guard()
+            self._asked_at = now
 
     def _list(self, place: Place, wanted: Mapping[str, Target]) -> tuple[list[Workload], list[str], str]:
         cluster, namespace, kind = place

@@ -411,7 +411,13 @@ class Drain:
         try:
             yield
         except LeaseLost as error:
+            name = self.source.member.name
             error.fields["changed"] = True
+            error.observed = f"{error.observed}; {name} takes no writes of applications now"
+            error.next_action = (
+                f"{error.next_action}. {name} was left read-only: once you know who holds the lease, postgresql_fence "
+                "with state released lets it write again"
+            )
             raise
         except BaseException as error:
             with suppress(RecoveryError):

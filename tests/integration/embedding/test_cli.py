@@ -264,7 +264,7 @@ def test_a_run_is_signed_at_its_end_and_checked_elsewhere(place: Place, tmp_path
     allowed.write_text(f"controller@example.com {public(key)}")
     done = run(place, "--run-id", "r1", "-e", f"evidence_key={key}")
     assert done.returncode == 0, done.stderr
-    assert "signed at the end of the run with" in done.stdout
+    assert "to be signed at the end of the run with" in done.stdout
     bundle = place.cwd / "copied.tar"
     bundle.write_bytes((place.cwd / ".recovery/runs/r1/evidence.tar").read_bytes())
     for what in ("r1", str(bundle)):

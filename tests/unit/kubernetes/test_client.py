@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +17,14 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import (
     StepFailed,
     StepTimeout,
 )
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes import fleet
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import ApiError, brief
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import Fleet, Settings, build
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.transport import Deadline
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import Target
+from ansible_collections.platform.recovery.plugins.module_utils.lease import LeaseLost
 
 from .conftest import FakeApi, Reply, Request, deployment, listing
 
@@ -37,9 +39,15 @@ def replies(fake: FakeApi, *answers: Reply) -> None:
     fake.script = lambda _: next(queue)
 
 
-def open_fleet(fake: FakeApi, *names: str, seconds: float = 5.0) -> tuple[Fleet, list[Target]]:
+def lost() -> None:
+    raise LeaseLost("not ours any more", gate="lease")
+
+
+def open_fleet(
+    fake: FakeApi, *names: str, seconds: float = 5.0, guard: Callable[[], None] = lambda: None
+) -> tuple[Fleet, list[Target]]:
     workloads = [{"cluster": "fake", "namespace": "production", "name": name, "kind": "Deployment"} for name in names]
-    return build({"fake": {"kubeconfig": fake.kubeconfig()}}, workloads, Settings(timeout_seconds=seconds))
+    return build({"fake": {"kubeconfig": fake.kubeconfig()}}, workloads, Settings(timeout_seconds=seconds, guard=guard))
 
 
 def failure(status: int, message: str = "") -> Reply:
@@ -163,6 +171,29 @@ def test_a_conflict_is_planned_again_on_what_is_there_now(fake: FakeApi) -> None
 def test_somebody_who_did_the_same_saves_us_the_patch(fake: FakeApi) -> None:
     conflicting(fake, 1, host="db.east")
     assert repoint(*open_fleet(fake, "user-service"), "DB_HOST", "db.east")["patched"] == 0
+
+
+def test_a_conflict_with_whoever_took_the_lease_over_changes_nothing_more(fake: FakeApi) -> None:
+    conflicting(fake, 1)
+    answers = iter([lambda: None, lost])
+    with pytest.raises(LeaseLost) as caught:
+        repoint(*open_fleet(fake, "user-service", guard=lambda: next(answers)()), "DB_HOST", "db.east")
+    assert len(fake.asked("PATCH")) == 1
+    assert caught.value.fields["changed"] is True
+
+
+def test_a_run_that_was_frozen_between_two_patches_asks_again(fake: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("user-service", "ai-service", "plugin-service")
+    asked: list[int] = []
+    moments = iter([0.0, 0.1, 60.0, 60.1])
+    monkeypatch.setattr(fleet, "elapsed", lambda: next(moments))
+    fake.script = lambda request: (
+        Reply(body={"metadata": {"generation": 2}})
+        if request.method == "PATCH"
+        else listing(*(deployment(name=name) for name in names))
+    )
+    repoint(*open_fleet(fake, *names, guard=lambda: asked.append(len(fake.asked("PATCH")))), "DB_HOST", "db.east")
+    assert asked == [0, 1]
 
 
 def test_somebody_who_keeps_changing_it_is_a_refusal(fake: FakeApi) -> None:

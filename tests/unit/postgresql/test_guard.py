@@ -73,6 +73,7 @@ def test_what_is_lost_in_the_middle_of_a_drain_is_left_to_the_next_holder(done: 
         drain(lambda: next(answers)()).run()
     assert done == ["quiesce"]
     assert caught.value.fields["changed"] is True
+    assert "west was left read-only" in str(caught.value)
 
 
 def test_any_other_failure_of_a_drain_still_lets_applications_write_again(
