@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, provenance, schema, variables
 from ansible_collections.platform.recovery.plugins.module_utils import platform as description
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT
+from ansible_collections.platform.recovery.plugins.module_utils.run import initiator
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -28,11 +29,13 @@ class ActionModule(RecoveryAction):
             *description.check_wish(wish, platform),
         ]
         schema.refuse(problems, "The input", "correct the keys named here and run again; nothing was touched")
-        description.require_confirmation(wish)
+        decision = description.require_confirmation(wish)
         databases = description.select(wish, platform)
         if call.run:
             call.run.journal.append(PROVENANCE_EVENT, platform_description=provenance.document(platform))
             call.run.journal.append("objectives", **description.objectives(platform, databases))
+            if decision:
+                call.run.journal.append("decision", **decision, by=f"operator: {initiator(call.task_vars)}")
         names = ", ".join(database["name"] for database in databases)
         return {
             "mode": wish.mode,

@@ -8,8 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, load, observe, steps
+from ansible_collections.platform.recovery.plugins.module_utils import clock, edge
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import (
+    decide,
+    load,
+    observe,
+    steps,
+    vantage,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import DatabaseView, Loss, parse_lsn
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
@@ -33,6 +39,14 @@ class ActionModule(RecoveryAction):
         lines = decide.facts(view, verdict, request)
         gates = decide.confirmation_gates(view, verdict, request, room_problem) if confirming else []
         gates += load_gates(options, verdict, request) if confirming else []
+        if call.run and confirming and verdict.failed:
+            said = decide.statements(view, verdict.suspects)
+            call.run.journal.append(
+                "observation",
+                what="vantage points",
+                lines=vantage.table(said),
+                statements=[item.as_dict() for item in said],
+            )
         steps.record(call.run, gates)
         steps.refuse(gates, f"The {request.mode} to {request.target} is refused", lines)
         loss = decide.expected_loss(view, verdict, request)
@@ -59,6 +73,7 @@ class ActionModule(RecoveryAction):
     def _view(self, options: dict[str, Any], check_room: bool) -> tuple[DatabaseView, str | None]:
         members, credentials = steps.inputs(options)
         limits = {"connect_seconds": options["connect_seconds"], "statement_seconds": options["statement_seconds"]}
+        edges = edge.Survey([edge.Place.of(entry) for entry in options["edges"]], options["connect_seconds"])
         with ThreadPoolExecutor(max_workers=1) as beside:
             room = None
             if check_room:
@@ -74,11 +89,13 @@ class ActionModule(RecoveryAction):
                 look_again=lambda some: observe.look(some, credentials, **limits),
             )
             room_problem = room.result() if room else None
-        source = decide.judge(DatabaseView(states), options["target"]).source
-        given = steps.evidence_from(options["evidence"], source)
         known = observe.remember(states, steps.recall(options["memory"]))
         steps.memorise(options["memory"], known)
-        return observe.view_of(states, evidence + given, known), room_problem
+        judged = decide.judge(observe.view_of(states, evidence, known), options["target"])
+        heard = edges.answers(wait=decide.open_question(judged, evidence))
+        seen = observe.edge_evidence(heard, members, judged.suspects, judged.source) if judged.failed else []
+        given = steps.evidence_from(options["evidence"], judged.source)
+        return observe.view_of(states, (*evidence, *seen, *given), known), room_problem
 
     def _purpose(self, options: dict[str, Any], view: DatabaseView, verdict: decide.Verdict) -> dict[str, Any]:
         if options["purpose"] == "watch":

@@ -169,8 +169,13 @@ options:
         type: str
         required: true
       alive:
-        description: Whether that shows life. Left out, it shows nothing either way.
+        description: >-
+          Whether that shows life. Left out, it shows nothing either way. Of a vantage point whose name begins with C(kubernetes),
+          V(true) is no proof of life, for readiness is that of the last probe.
         type: bool
+      since:
+        description: UTC stamp since when it is so, where that is known.
+        type: str
       system_identifier:
         description: The system identifier that was seen there, if any.
         type: str

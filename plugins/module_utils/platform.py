@@ -197,13 +197,16 @@ def targets(platform: Mapping[str, Any]) -> list[str]:
     return sorted(regions)
 
 
-def require_confirmation(wish: Wish) -> None:
-    """Refuse unless the operator typed the target twice. Raises PreconditionFailed."""
-    if wish.mode in DRY_MODES or wish.confirm == wish.target:
-        return
+def require_confirmation(wish: Wish) -> dict[str, Any] | None:
+    """Refuse unless the operator typed the target twice, and give what that decided. Raises PreconditionFailed."""
+    wanted = f"recovery_confirm={wish.target}"
+    if wish.mode in DRY_MODES:
+        return None
+    if wish.confirm == wish.target:
+        return {"gate": "confirmation", "observed": wanted, "wanted": wanted, "verdict": "pass"}
     raise PreconditionFailed(
         f"{wish.playbook} in mode {wish.mode} changes production and is not confirmed",
-        wanted=f"recovery_confirm={wish.target}",
+        wanted=wanted,
         observed=f"recovery_confirm={wish.confirm or '(nothing)'}",
         next_action=f"if you mean to recover to {wish.target}, run again with -e recovery_confirm={wish.target}",
         gate="confirmation",
@@ -241,6 +244,7 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
             n: {k: c[k] for k in ("kubeconfig", "context")} for n, c in platform["clusters"].items() if n in used
         },
         "lost_clusters": [cluster for cluster in wish.lost_clusters if cluster in used],
+        "edges": edge_inputs(platform, services),
         "workloads": [
             {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container", "variable")}}
             for n, s in services.items()
@@ -256,6 +260,22 @@ def identity(target: str, system_identifier: str | None) -> list[dict[str, Any]]
     seen = f"system identifier {system_identifier}"
     vantage = {"vantage": "platform description", "member": target, "observed": seen}
     return [{**vantage, "system_identifier": system_identifier}]
+
+
+def edge_inputs(platform: Mapping[str, Any], services: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Say where clients reach these services, and where each answers for its health."""
+    ca_file = (platform["canary"] or {}).get("ca_file")
+    found = []
+    for name, edge in platform["edges"].items():
+        behind = {n for n, c in platform["clusters"].items() if c["region"] == edge["region"]}
+        paths = [
+            service["health_path"] or f"/v1/{n}/healthz"
+            for n, service in services.items()
+            if behind & {*service["clusters"]}
+        ]
+        if paths:
+            found.append({"name": name, "url": edge["url"], "ca_file": ca_file, "paths": paths})
+    return found
 
 
 def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -264,6 +264,11 @@ options:
             type: list
             elements: str
             default: []
+          health_path:
+            description: >-
+              The path, at the edges of its regions, where it answers 200 and says in C(database) which C(host) it has just asked, or
+              503 if it cannot. It is a vantage point before a failover. C(/v1/<service>/healthz) if left out.
+            type: str
       edges:
         description: A mapping of an edge's name to where clients reach the platform.
         type: dict

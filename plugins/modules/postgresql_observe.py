@@ -11,7 +11,8 @@ version_added: 0.1.0
 author: The platform.recovery authors (@platform-recovery)
 description:
   - Asks all members at once, each within a deadline, and judges who is primary, who may hold a lost one, what a promotion would lose.
-  - Vantage points are the operator's SQL, what the standbys hear from their primary, the service manager of members that SQL does not reach, and O(evidence) of the caller.
+  - Vantage points are the operator's SQL, what the standbys hear from their primary, the service manager of members that SQL does not reach,
+    the O(edges), and O(evidence) of the caller. Each says lost, alive, or that it cannot say.
   - A member that is out of reach is data. Only O(purpose=confirm) refuses, before anything was touched.
   - Changes nothing.
 requirements: [psycopg2 in the Python that runs Ansible]
@@ -26,6 +27,8 @@ options:
       - V(look) gives data and never refuses.
       - V(confirm) is the gate before a recovery. It refuses a failover beside a healthy primary, a switchover without one, a standby that is
         down, of another lineage, far behind or without room, two primaries, and a loss beyond the objective.
+      - It refuses a failover also unless vantage points of two different kinds say lost and none says alive. An operator's O(statement)
+        passes that.
       - V(watch) says how the primary is protected by standbys.
       - V(rejoin) says what is to be done with each old primary.
     type: str
@@ -39,6 +42,35 @@ options:
     description: Whether the service managers of silent members are asked, too.
     type: bool
     default: true
+  edges:
+    description:
+      - Where clients reach the services of this database. All are asked for their services' health while the servers are asked.
+      - They are waited for, for as long as O(connect_seconds), only while no service manager has shown the lost primary's unit stopped.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the edge.
+        type: str
+        required: true
+      url:
+        description: Its address.
+        type: str
+        required: true
+      paths:
+        description: >-
+          Where the services answer for their health. A status of 200 whose JSON names in C(database) the C(host) that has just been asked
+          is life; 5xx, or no answer to a request that was taken, is a loss; anything else says nothing.
+        type: list
+        elements: str
+        required: true
+      ca_file:
+        description: Certificate authority of an https edge, where it is not one that the system knows.
+        type: path
+  statement:
+    description: A statement that the old primary is down. With O(purpose=confirm) it overrides what the vantage points say. Needs O(reason).
+    type: str
   check_room:
     description: >-
       With O(purpose=confirm), whether the target spills 18 MiB into temporary files, to find a full disk before a promotion does.
@@ -90,7 +122,7 @@ RETURN = r"""
 standing:
   description:
     - V(healthy), one primary beside the target answers; V(converged), the target is the primary and no other member answers as one.
-    - V(failed), no primary answers; V(isolated), none answers but a vantage point sees one alive; V(split_brain), two answer.
+    - V(failed), no primary answers; V(isolated), none answers but one may live, by what a vantage point sees; V(split_brain), two answer.
   returned: always
   type: str
 primary:

@@ -86,6 +86,7 @@ vantages:
       description: Whether a pod of some service is ready. Null if the cluster does not answer or nothing should run.
       type: bool
       returned: always
+    since: {description: Since when none is ready., type: str, returned: where the cluster answers}
 workloads:
   description: "What became of each workload, by C(cluster/namespace/name) (C(cluster/namespace/statefulset/name))."
   returned: success

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema
-from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, schema
+from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PLUGINS = "ansible_collections.platform.recovery.plugins"
-# Gates that any verb may meet; the others journal what they decide themselves.
-JOURNALLED_HERE = frozenset({lease.GATE, approvals.GATE})
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -54,12 +52,12 @@ def advise(call: Call, result: Mapping[str, Any]) -> None:
             call.run.journal.append("next_action", text=text)
 
 
-def refused(run: Run, error: RecoveryError) -> None:
-    """Journal a refusal of the gate that stands before every change; the step's failure is told in any case."""
-    if error.fields.get("gate") in JOURNALLED_HERE:
+def refused(run: Run, verb: str, error: RecoveryError) -> None:
+    """Journal a gate's refusal, whatever raised it. Gates that were decided together stand in the journal already."""
+    if isinstance(error, PreconditionFailed) and "gates" not in error.fields:
         with contextlib.suppress(RecoveryError):
-            said = {"observed": error.observed, "wanted": error.wanted, "by": "observation"}
-            run.journal.append("decision", gate=error.fields["gate"], verdict="refuse", **said)
+            said = {"observed": error.observed or error.what, "wanted": error.wanted, "by": "observation"}
+            run.journal.append("decision", gate=error.fields.get("gate") or verb, verdict="refuse", **said)
 
 
 @contextlib.contextmanager
@@ -149,7 +147,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                 advise(call, result)
         except RecoveryError as error:
             if run:
-                refused(run, error)
+                refused(run, self.MODULE, error)
             failure = {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
             if run:
                 run.learn_credentials(variables, self._templar.template)

@@ -176,7 +176,21 @@ def test_an_unconfirmed_change_is_refused(confirm: str | None) -> None:
 @pytest.mark.parametrize("changes", [{"confirm": "us-east-1"}, {"mode": "plan"}])
 def test_a_confirmed_change_and_a_plan_pass(changes: dict[str, Any]) -> None:
     options, _problems = examine(**changes)
-    platform.require_confirmation(platform.Wish.of(options))
+    decision = platform.require_confirmation(platform.Wish.of(options))
+    assert (decision is None) is ("mode" in changes), "a plan decides nothing"
+    assert decision is None or (decision["verdict"], decision["observed"]) == ("pass", "recovery_confirm=us-east-1")
+
+
+def test_an_edge_is_asked_for_the_services_of_its_region() -> None:
+    changed = copy.deepcopy(inventory("example"))["platform"]
+    changed["services"]["user-service"] |= {"clusters": ["us-east-1"], "health_path": "/health/users"}
+    changed["canary"] |= {"ca_file": "/etc/recovery/edge-ca.crt"}
+    options, _problems = examine(platform=changed)
+    [database] = platform.select(platform.Wish.of(options), options["platform"])
+    others = ["/v1/tenant-service/healthz", "/v1/plugin-service/healthz", "/v1/ai-service/healthz"]
+    paths = {edge["name"]: edge["paths"] for edge in database["edges"]}
+    assert paths == {"us-west-2": others, "us-east-1": ["/health/users", *others]}
+    assert {edge["ca_file"] for edge in database["edges"]} == {"/etc/recovery/edge-ca.crt"}
 
 
 def test_a_services_own_variable_and_the_lost_clusters_reach_the_roles() -> None:

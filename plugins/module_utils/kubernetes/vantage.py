@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .client import ApiError
@@ -41,7 +41,8 @@ def vantage(cluster: str, workloads: Mapping[Target, Workload], trouble: ApiErro
         return {"vantage": f"kubernetes {cluster}", "observed": f"{trouble.reason}: {trouble.text}", "alive": None}
     wanted = [workload for workload in workloads.values() if workload.replicas]
     alive = any(workload.status.ready for workload in wanted) if wanted else None
-    return {"vantage": f"kubernetes {cluster}", "observed": readiness(workloads), "alive": alive}
+    seen = {"vantage": f"kubernetes {cluster}", "observed": readiness(workloads), "alive": alive}
+    return {**seen, "since": None if alive else unready_since(wanted)}
 
 
 def readiness(workloads: Mapping[Target, Workload]) -> str:
@@ -50,13 +51,18 @@ def readiness(workloads: Mapping[Target, Workload]) -> str:
     if not wanted:
         return "all scaled to 0"
     ready = sum(fully_ready(workload) for workload in wanted.values())
-    since = [workload.status.unready_since for workload in wanted.values() if workload.status.unready_since]
+    since = unready_since(wanted.values())
     words = f"{ready} of {len(wanted)} services ready"
     if 0 < ready < len(wanted):
         words += ": " + ", ".join(f"{local_name(target)} {w.readiness()} ready" for target, w in wanted.items())
     if len(wanted) < len(workloads):
         words += f", {len(workloads) - len(wanted)} scaled to 0"
-    return words + (f", since {min(since)}" if since else "")
+    return words + (f", since {since}" if since else "")
+
+
+def unready_since(workloads: Iterable[Workload]) -> str | None:
+    """Give since when too few pods of the first of them are available."""
+    return min((w.status.unready_since for w in workloads if w.status.unready_since), default=None)
 
 
 def local_name(target: Target) -> str:

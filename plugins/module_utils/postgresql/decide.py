@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .model import DatabaseView, Loss, MemberState, Mode, format_lsn, shown_bytes, shown_seconds
+from . import vantage
+from .model import DatabaseView, Evidence, Loss, MemberState, Mode, format_lsn, shown_bytes, shown_seconds
 
 Standing = Literal["healthy", "failed", "isolated", "converged", "split_brain"]
 PROOFS = frozenset({"stopped", "standby", "statement"})
@@ -28,6 +29,7 @@ class Request:
     max_lag_bytes: int = 128 * 1024 * 1024
     final_lsn: int | None = None
     fenced: Mapping[str, str] = field(default_factory=dict)
+    statement: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,23 @@ def judge(view: DatabaseView, target: str) -> Verdict:
         source=source,
         suspects=suspects,
         # Beside a primary that answers, ready applications say nothing about another one.
-        disagreement=None if primaries else disagreement(view, suspects),
+        disagreement=None if primaries else vantage.disagreement(statements(view, suspects)),
     )
 
 
-def disagreement(view: DatabaseView, suspects: Iterable[str]) -> str | None:
-    """Say where one vantage point sees life and another does not."""
-    for name in suspects:
-        evidence = view.about(name)
-        yes = [f"{item.vantage}: {item.observed}" for item in evidence if item.alive is True]
-        no = [f"{item.vantage}: {item.observed}" for item in evidence if item.alive is False]
-        if yes and no:
-            return f"{name} is alive for {'; '.join(yes)}, and not for {'; '.join(no)}"
-    return None
+def statements(view: DatabaseView, suspects: tuple[str, ...]) -> list[vantage.Statement]:
+    """Give what every vantage point says of the members that may hold a lost primary."""
+    return [vantage.state(item) for name in suspects for item in view.about(name)]
+
+
+def open_question(verdict: Verdict, evidence: Iterable[Evidence]) -> bool:
+    """Say whether a further vantage point could still change what is known.
+
+    A server whose own service manager shows its unit stopped lives for nobody, and where a primary answers us nothing
+    is to be confirmed.
+    """
+    stopped = {item.member for item in evidence if item.vantage == "service manager" and item.alive is False}
+    return verdict.failed and not stopped.issuperset(verdict.suspects)
 
 
 def lag_bytes(view: DatabaseView, verdict: Verdict, target: str) -> int | None:
@@ -284,17 +290,7 @@ def mode_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
                 "refuse",
                 next_action="use recovery_mode=switchover to move a healthy primary without loss",
             )
-        if serves_others(view, verdict):
-            return Gate(
-                "failure confirmed",
-                seen,
-                "no vantage point at which the primary works",
-                "refuse",
-                next_action=f"{verdict.source} works for its standby and its applications, only we do not reach it: "
-                "repair our way to it and use recovery_mode=switchover; to replace it all the same, stop and mask its "
-                "PostgreSQL first",
-            )
-        return Gate("failure confirmed", seen, "no primary can be reached")
+        return confirmed_gate(view, verdict, request)
     if request.mode == "switchover":
         held = [item for item in view.about(verdict.source or "") if item.fenced]
         if verdict.failed and held:
@@ -314,24 +310,39 @@ def mode_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
     return Gate("state of the primary", seen, "known")
 
 
-def serves_others(view: DatabaseView, verdict: Verdict) -> bool:
-    """Say whether a primary that we cannot reach works: its standby hears it, and applications are ready with it.
-
-    One of the two would not do. A hanging server may still greet its standby, and readiness lags behind a failure.
-    """
-    alive = [item.vantage for name in verdict.suspects for item in view.about(name) if item.alive]
-    return all(any(vantage.startswith(kind) for vantage in alive) for kind in ("standby ", "kubernetes "))
+def confirmed_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
+    """Refuse to replace a primary that is not seen lost from two sides, or that lives for somebody."""
+    name, wanted = "failure confirmed", "vantage points of two kinds say lost, and none says alive"
+    if not verdict.suspects:
+        return Gate(name, "every other member answers as standby", "no primary can be reached")
+    replaced = [member for member in verdict.suspects if verdict.source in (None, member)]
+    finding = vantage.weigh(statements(view, verdict.suspects), replaced)
+    if finding.outcome == "confirmed":
+        return Gate(name, finding.observed, wanted)
+    if request.statement:
+        observed = f"{finding.observed}; statement: {request.statement}"
+        return Gate(name, observed, wanted, "override", by=f"operator: {request.reason}")
+    advice = {
+        "disagreement": "it works for somebody, only we do not reach it: repair our way to it and use "
+        "recovery_mode=switchover, which loses nothing. To replace it all the same, stop and mask its PostgreSQL first",
+        "too few": "find out from elsewhere whether it is lost, and repair the way to the vantage points that cannot "
+        "say; a moment later more of them may have noticed, so run the same again",
+    }
+    return Gate(
+        name,
+        f"{finding.outcome}: {finding.observed}; statement: none",
+        wanted,
+        "refuse",
+        next_action=f"{advice[finding.outcome]}. If you have seen that it is down, give recovery_fence_statement "
+        "with a recovery_reason",
+    )
 
 
 def standing_words(view: DatabaseView, verdict: Verdict) -> str:
     """Say what all vantage points see of the primary."""
     if verdict.standing == "healthy":
         return f"{verdict.primary} answers as primary"
-    seen = [
-        f"{name}: " + "; ".join(f"{item.vantage}: {item.observed}" for item in view.about(name))
-        for name in verdict.suspects
-    ]
-    return ". ".join(seen) or "no member answers as primary"
+    return vantage.in_a_line(statements(view, verdict.suspects))
 
 
 def following_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
@@ -460,12 +471,7 @@ def facts(view: DatabaseView, verdict: Verdict, request: Request) -> list[str]:
     """Give the facts that an operator decides by, a line each."""
     lines = [member_line(state) for state in view.members.values()]
     if verdict.failed:
-        lines += [
-            f"{name} by {item.vantage}: {item.observed}"
-            for name in verdict.suspects
-            for item in view.about(name)
-            if item.vantage != "sql" and not item.given
-        ]
+        lines += vantage.table(statements(view, verdict.suspects))
     if verdict.disagreement:
         lines.append(f"vantage points disagree: {verdict.disagreement}")
     target = view.members[request.target]

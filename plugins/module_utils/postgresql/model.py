@@ -205,8 +205,8 @@ class Evidence:
     alive: bool | None = None
     system_identifier: str | None = None
     fenced: bool = False
-    given: bool = False
-    """Another step saw it, and has shown it to the operator already."""
+    since: str | None = None
+    """UTC stamp since when it is so, where the vantage point knows it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as a task's result carries it."""
@@ -217,6 +217,7 @@ class Evidence:
             "alive": self.alive,
             "system_identifier": self.system_identifier,
             "fenced": self.fenced,
+            "since": self.since,
         }
 
 

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .. import clock, edge
 from . import service_manager
 from .client import ServerError, Session
 from .model import (
@@ -21,7 +23,6 @@ from .model import (
     Receiver,
     Slot,
     parse_lsn,
-    shown_seconds,
 )
 
 ROOM_SECONDS = 3.0
@@ -194,19 +195,25 @@ def witnesses(
     """Collect what SQL, the peers and the service managers say about each member that may hold a primary."""
     doubtful = [name for name, state in states.items() if name != target and not state.is_standby]
     silent = [name for name in doubtful if not states[name].reachable]
-    evidence = [sql_evidence(states[name]) for name in doubtful]
+    asked = [members[name] for name in silent] if ask_service_managers else []
+    managers = service_manager_evidence(asked, seconds)
+    hosts = {item.member for item in managers if item.alive is not None}
+    evidence = [sql_evidence(states[name], host_answers=name in hosts) for name in doubtful]
     fed = {name: members[name] for name, state in states.items() if silent and state.streaming}
     later = look_again(fed) if fed else {}
     for name in silent:
         evidence += peer_evidence(name, states.values(), later)
-    if ask_service_managers:
-        evidence += service_manager_evidence([members[name] for name in silent], seconds)
-    return tuple(evidence)
+    return (*evidence, *managers)
 
 
-def sql_evidence(state: MemberState) -> Evidence:
-    """Say what the operator's own connection shows."""
+def sql_evidence(state: MemberState, *, host_answers: bool) -> Evidence:
+    """Say what the operator's own connection shows.
+
+    Silence alone may as well be the network between: it tells of the server only where its host is known to answer.
+    """
     seen = "answers as primary" if state.is_primary else (state.why_not or "answers")
+    if state.cause == "timeout" and not host_answers:
+        return Evidence("sql", state.name, f"{seen}, and its host does not answer either")
     return Evidence("sql", state.name, seen, state.answers)
 
 
@@ -224,12 +231,15 @@ def peer_evidence(name: str, states: Iterable[MemberState], later: Mapping[str, 
         if receiver is None:
             found.append(Evidence(f"standby {state.name}", name, "its replication connection is gone", False))
             continue
-        seen = f"its receiver is {receiver.status}, last message {shown_seconds(receiver.message_age_seconds)} ago"
         now = later.get(state.name)
-        heard = now is not None and state.asked_at is not None and heard_at(now) > state.asked_at
-        if heard:
+        if now is not None and state.asked_at is not None and heard_at(now) > state.asked_at:
             seen = f"its receiver is {receiver.status}, and the primary's messages go on"
-        found.append(Evidence(f"standby {state.name}", name, seen, True if heard else None))
+            found.append(Evidence(f"standby {state.name}", name, seen, True))
+            continue
+        last = heard_at(state)
+        seen = f"its receiver is {receiver.status}, with no new message"
+        since = clock.stamp(last) if last else None
+        found.append(Evidence(f"standby {state.name}", name, seen, since=since))
     return found
 
 
@@ -250,6 +260,49 @@ def service_manager_evidence(silent: Iterable[Member], seconds: float) -> list[E
             Evidence("service manager", member.name, status.observed, status.alive, fenced=status.fenced)
             for member, status in zip(asked, statuses, strict=True)
         ]
+
+
+def edge_evidence(
+    answers: Mapping[str, Sequence[edge.Health]],
+    members: Mapping[str, Member],
+    suspects: Iterable[str],
+    source: str | None,
+) -> list[Evidence]:
+    """Say what clients see at each edge: a service that works with its database now, or none that does.
+
+    A service that works with a server which we see as a standby ourselves says nothing of the primary.
+    """
+    may_be_primary = {members[name].host: name for name in suspects}
+    found = []
+    for name, healths in answers.items():
+        for health in healths:
+            host = str((health.database or {}).get("host"))
+            member = may_be_primary.get(host) if host in {m.host for m in members.values()} else source
+            if works(health) and member:
+                seen = f"{health.path} works with its database {host}"
+                found.append(Evidence(f"edge {name}", member, seen, True))
+                break
+        else:
+            if source:
+                failed = any(fails(health) for health in healths)
+                found.append(Evidence(f"edge {name}", source, edge_words(healths), False if failed else None))
+    return found
+
+
+def works(health: edge.Health) -> bool:
+    """Say whether a service has just asked a primary and got an answer. A bare 200 says nothing of the database."""
+    return health.status == 200 and bool(health.database) and not (health.database or {}).get("in_recovery")
+
+
+def fails(health: edge.Health) -> bool:
+    """Say whether the edge took the request, and the service or its database did not do its part."""
+    return health.taken and (health.status is None or health.status >= 500)
+
+
+def edge_words(healths: Sequence[edge.Health]) -> str:
+    """Count the answers of an edge behind which no service was seen to work with a primary."""
+    words = Counter(health.trouble or f"status {health.status}" for health in healths)
+    return "; ".join(f"{count} of {len(healths)} services: {text}" for text, count in words.items())
 
 
 def remember(states: Mapping[str, MemberState], known: Known | None) -> Known | None:

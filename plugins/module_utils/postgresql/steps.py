@@ -57,8 +57,9 @@ def inputs(options: Mapping[str, Any]) -> tuple[dict[str, Member], Credentials]:
 
 def request_from(options: Mapping[str, Any], mode: Mode) -> Request:
     """Read what is wanted. Raises BadInput."""
-    if options.get("allow_data_loss"):
-        require_reason(options, "allow_data_loss")
+    for name in ("allow_data_loss", "statement"):
+        if options.get(name):
+            require_reason(options, name)
     return Request(
         target=options["target"],
         mode=mode,
@@ -70,6 +71,7 @@ def request_from(options: Mapping[str, Any], mode: Mode) -> Request:
         max_lag_bytes=int(options.get("max_lag_bytes") or Request.max_lag_bytes),
         final_lsn=parse_lsn(options.get("final_lsn")),
         fenced=dict(options.get("fenced") or {}),
+        statement=(options.get("statement") or "").strip() or None,
     )
 
 
@@ -117,7 +119,7 @@ def evidence_from(entries: Sequence[Mapping[str, Any]], source: str | None) -> t
                     alive=entry.get("alive"),
                     system_identifier=entry.get("system_identifier"),
                     fenced=bool(entry.get("fenced")),
-                    given=True,
+                    since=entry.get("since"),
                 )
             )
     return tuple(found)

@@ -156,11 +156,15 @@ def test_a_frozen_primary_costs_its_deadline_and_never_thaws(pair: Pair) -> None
     insert(pair.west, "a")
     wait_for(lambda: caught_up(pair))
     pair.west.freeze()
+    arguments: dict[str, Any] = {"purpose": "confirm", "rpo_seconds": 60, "connect_seconds": 0.7}
     begin = time.monotonic()
-    seen = call("observe", members=pair.options(), purpose="confirm", rpo_seconds=60, connect_seconds=0.7)
+    with pytest.raises(PreconditionFailed, match="too few: west: sql: no answer within"):
+        call("observe", members=pair.options(), **arguments)
     assert 0.7 <= time.monotonic() - begin < 1.2
-    assert seen["standing"] == "isolated"
-    assert "west is alive for" in seen["disagreement"]
+    edge = {"vantage": "edge west", "observed": "4 of 4 services: status 503", "alive": False}
+    seen = call("observe", members=pair.options(), evidence=[edge], **arguments)
+    assert seen["standing"] == "isolated", "its unit is active: nobody knows what it took until now"
+    assert seen["disagreement"] is None, "a frozen process is an active unit, and no proof of life"
     fence = call("fence", members=pair.options())
     assert fence["fenced"] == STOPPED
     assert pair.west.process is not None

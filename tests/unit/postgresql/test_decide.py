@@ -59,6 +59,9 @@ DEAD = Evidence("sql", "west", "connection refused", False)
 HEARD = Evidence("standby north", "west", "the primary's messages go on", True)
 READY = Evidence("kubernetes west", "west", "4 of 4 services ready", True)
 UNREADY = Evidence("kubernetes west", "west", "0 of 4 services ready", False)
+GONE = Evidence("standby east", "west", "its replication connection is gone", False)
+WORKS = Evidence("edge west", "west", "/v1/user-service/healthz works with its database db.west", True)
+LOST = (DEAD, GONE)
 FENCED = Evidence("service manager", "west", "postgresql is inactive and masked", False, fenced=True)
 MIB = 1024 * 1024
 
@@ -96,20 +99,27 @@ def test_who_is_primary(seen: DatabaseView, standing: str, source: str | None) -
 
 def test_disagreement_is_shown() -> None:
     verdict = judge(view(DOWN, ORPHAN, evidence=(DEAD, ALIVE)), "east")
-    assert verdict.disagreement == ("west is alive for kubernetes: pods are ready, and not for sql: connection refused")
+    assert verdict.disagreement is None, "readiness is that of the last probe"
+    verdict = judge(view(DOWN, ORPHAN, evidence=(DEAD, WORKS)), "east")
+    assert verdict.disagreement == f"west is alive for edge west: {WORKS.observed}, and not for sql: connection refused"
     assert judge(view(DOWN, ORPHAN, evidence=(DEAD,)), "east").disagreement is None
-    assert judge(view(DOWN, PROMOTED, evidence=(DEAD, ALIVE)), "east").disagreement is None
+    assert judge(view(DOWN, PROMOTED, evidence=(DEAD, WORKS)), "east").disagreement is None
 
 
 @pytest.mark.parametrize(
     ("seen", "request_", "refused"),
     [
-        (view(DOWN, ORPHAN), want(), []),
-        (view(DOWN, ORPHAN, evidence=(DEAD, ALIVE)), want(), []),
+        (view(DOWN, ORPHAN, evidence=LOST), want(), []),
+        (view(DOWN, ORPHAN, evidence=(*LOST, ALIVE)), want(), []),
+        (view(DOWN, ORPHAN), want(), ["failure confirmed"]),
+        (view(DOWN, ORPHAN, evidence=(DEAD, ALIVE)), want(), ["failure confirmed"]),
         (view(PRIMARY, STANDBY), want(), ["failure confirmed"]),
-        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, READY)), want(), ["failure confirmed"]),
-        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, UNREADY)), want(), []),
-        (view(DOWN, ORPHAN, evidence=(DEAD, READY)), want(), []),
+        (view(DOWN, ORPHAN, evidence=(*LOST, HEARD, READY)), want(), ["failure confirmed"]),
+        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, UNREADY)), want(), ["failure confirmed"]),
+        (view(DOWN, ORPHAN, evidence=(DEAD, HEARD, UNREADY)), want(statement="off", reason="r"), []),
+        (view(DOWN, ORPHAN, evidence=(*LOST, READY)), want(), []),
+        (view(replace(STANDBY, name="west"), ORPHAN), want(), []),
+        (view(PRIMARY, STANDBY), want(statement="off", reason="r"), ["failure confirmed"]),
         (view(PRIMARY, STANDBY), want(mode="switchover"), []),
         (view(DOWN, ORPHAN), want(mode="switchover"), ["primary alive"]),
         (view(DOWN, ORPHAN, evidence=(FENCED,)), want(mode="switchover"), []),
@@ -120,20 +130,28 @@ def test_disagreement_is_shown() -> None:
         (view(PRIMARY, replace(DOWN, name="east")), want(mode="switchover"), ["target reachable"]),
         (view(DOWN, replace(DOWN, name="east")), want(), ["target reachable"]),
         (view(PRIMARY, replace(STANDBY, system_identifier="8")), want(mode="switchover"), ["lineage"]),
-        (view(DOWN, replace(ORPHAN, system_identifier="8"), known=Known("west", "7")), want(), ["lineage"]),
-        (view(DOWN, ORPHAN, known=Known("west", "7", timeline=3)), want(), ["lineage"]),
+        (
+            view(DOWN, replace(ORPHAN, system_identifier="8"), known=Known("west", "7"), evidence=LOST),
+            want(),
+            ["lineage"],
+        ),
+        (view(DOWN, ORPHAN, known=Known("west", "7", timeline=3), evidence=LOST), want(), ["lineage"]),
         (view(PRIMARY, replace(STANDBY, timeline=2)), want(mode="switchover"), ["lineage"]),
         (view(PRIMARY, replace(STANDBY, receiver=None)), want(mode="switchover"), ["standby follows"]),
         (view(PRIMARY, replace(STANDBY, replay_paused=True)), want(mode="switchover"), ["standby follows"]),
         (view(PRIMARY, replace(STANDBY, apply_delay_seconds=60.0)), want(mode="switchover"), ["standby follows"]),
         (view(replace(PRIMARY, current_lsn=500 * MIB), STANDBY), want(mode="switchover"), ["standby follows"]),
-        (view(DOWN, replace(ORPHAN, read_only=True)), want(), ["settings of the target"]),
-        (view(DOWN, replace(ORPHAN, synchronous_standby_names="*")), want(), ["settings of the target"]),
-        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61)), want(), ["expected loss"]),
-        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61)), want(failed_at=NOW - 30), []),
-        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61)), want(rpo_seconds=None), []),
-        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61)), want(allow_data_loss=True, reason="r"), []),
-        (view(DOWN, replace(ORPHAN, last_replay_at=None)), want(), ["expected loss"]),
+        (view(DOWN, replace(ORPHAN, read_only=True), evidence=LOST), want(), ["settings of the target"]),
+        (view(DOWN, replace(ORPHAN, synchronous_standby_names="*"), evidence=LOST), want(), ["settings of the target"]),
+        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST), want(), ["expected loss"]),
+        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST), want(failed_at=NOW - 30), []),
+        (view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST), want(rpo_seconds=None), []),
+        (
+            view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST),
+            want(allow_data_loss=True, reason="r"),
+            [],
+        ),
+        (view(DOWN, replace(ORPHAN, last_replay_at=None), evidence=LOST), want(), ["expected loss"]),
     ],
 )
 def test_what_is_refused_before_anything_is_touched(seen: DatabaseView, request_: Request, refused: list[str]) -> None:
@@ -167,7 +185,7 @@ def test_what_is_refused_before_a_promotion(seen: DatabaseView, request_: Reques
 
 
 def test_accepted_loss_is_an_override_by_its_reason() -> None:
-    seen = view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61))
+    seen = view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST)
     gates = decide.confirmation_gates(seen, judge(seen, "east"), want(allow_data_loss=True, reason="storm"))
     assert [(gate.verdict, gate.by) for gate in gates if gate.gate == "expected loss"] == [
         ("override", "operator: storm")
@@ -217,7 +235,7 @@ def test_a_standby_is_a_witness_by_what_it_hears_after_we_asked(
 
 
 def test_a_lost_loss_says_how_it_may_be_smaller() -> None:
-    seen = view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61))
+    seen = view(DOWN, replace(ORPHAN, last_replay_at=NOW - 61), evidence=LOST)
     words = [g.next_action or "" for g in decide.confirmation_gates(seen, judge(seen, "east"), want()) if g.refuses]
     assert "recovery_detected_at" in words[0]
     known = decide.confirmation_gates(seen, judge(seen, "east"), want(failed_at=NOW))
