@@ -21,7 +21,7 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Refuse with every problem at once, or give the selection."""
         platform, credentials = call.options["platform"], call.options["credentials"] or {}
-        wish = description.Wish.of(call.options)
+        wish = description.aimed(description.Wish.of(call.options), platform)
         problems = [
             *variables.misspelt(call.task_vars),
             *description.cross_check(platform, credentials),
@@ -32,7 +32,7 @@ class ActionModule(RecoveryAction):
         databases = description.select(wish, platform)
         if call.run:
             call.run.journal.append(PROVENANCE_EVENT, platform_description=provenance.document(platform))
-            call.run.journal.append("objectives", **description.objectives(platform, databases))
+            call.run.journal.append("objectives", target=wish.target, **description.objectives(platform, databases))
         names = ", ".join(database["name"] for database in databases)
         return {
             "mode": wish.mode,
