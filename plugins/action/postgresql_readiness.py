@@ -35,7 +35,7 @@ def confirm(options: Mapping[str, Any]) -> list[Check]:
     with ThreadPoolExecutor(max_workers=2) as beside:
         room = beside.submit(observe.room_error, target)
         equipped = beside.submit(readiness.equipment, members, credentials, **limits)
-        states = observe.look(members, credentials, again=options["target"], **limits)
+        states = observe.look(members, credentials, **limits, again=str(options["target"]))
         seen = observe.witnesses(
             members,
             states,
@@ -68,7 +68,7 @@ def verify(options: Mapping[str, Any]) -> list[Check]:
         session.close()
 
 
-def limits_of(options: Mapping[str, Any]) -> dict[str, float]:
+def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the deadlines."""
     return {name: options[name] for name in ("connect_seconds", "statement_seconds")}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from . import canary
 from .canary_client import parse_url, tls_context
 from .postgresql.client import ServerError, Session
-from .postgresql.readiness import SAID
 from .postgresql.integrity import quoted
+from .postgresql.readiness import SAID
 from .readiness import Check, Checklist
 
 ROLE = "canary"

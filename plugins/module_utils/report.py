@@ -432,7 +432,7 @@ def _next_actions(story: _Story, outcome: str) -> list[str]:
 
 
 def _mends(checks: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Say what is to be mended. What cannot be told is, mostly, because of that: it counts where there is nothing else."""
+    """Say what is to be mended. What cannot be told mostly follows from that, and counts where nothing is."""
     told = [
         (check["verdict"], f"{check['subject']}, {check['check']}: {check['mend']}")
         for check in checks

@@ -23,7 +23,7 @@ from .service_manager import UnitStatus
 CONFIRMS, FENCES, VERIFIES = "pg_observe", "pg_fence", "data_integrity"
 # What the guard beside a server asks of it, see roles/pg_fence/files/recovery-pg-guard.
 GUARD_ASKS = "SELECT 'local ' || CASE WHEN pg_is_in_recovery()"
-GUARD_QUESTION = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE starts_with(ltrim(query), %s))"
+GUARD_QUESTION = r"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE starts_with(ltrim(query, E' \n\t'), %s))"
 # An archiver takes a segment within a second; more than this many are waiting because it does not come along.
 MOST_WAITING = 8
 # What a server says of a question, and not of itself: that a database is missing is told as the login's refusal.
