@@ -117,7 +117,7 @@ class _Page:
 
 
 def _objectives(page: _Page, report: Mapping[str, Any]) -> None:
-    if not report["objectives"]:
+    if not report["objectives"] or report["mode"] == "readiness":
         return
     page.blank()
     for objective in report["objectives"]:
