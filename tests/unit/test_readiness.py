@@ -96,6 +96,8 @@ def site(tmp_path: Path) -> Path:
         "edges": {"west": {"region": "west", "url": "http://127.0.0.1:1"}},
         "canary": {"edge": "west", "service": "web", "table": "users"},
         "lease": {"provider": "file", "folder": str(tmp_path / "lease")},
+        "people": {name: {"keys": [f"ssh-ed25519 {name} x"]} for name in ("ann", "bob")},
+        "approvals": {"needed": 2},
     }
     variables = {"recovery_platform": platform, "recovery_credentials": {"admin": {"user": "x", "password": "planted"}}}
     hosts = {"hosts": {"localhost": {"ansible_connection": "local"}}, "vars": variables}
@@ -104,7 +106,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def test_a_platform_that_is_not_there_is_checked_to_the_end(site: Path) -> None:
-    wish = {"recovery_run_id": "r1", "recovery_journal": f"file:{site}/runs"}
+    wish = {"recovery_run_id": "r1", "recovery_initiator": "ann", "recovery_journal": f"file:{site}/runs"}
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "platform.recovery.readiness"]
     # Ansible's own callback: the exit code must not hang on ours.
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
@@ -125,6 +127,8 @@ def test_a_platform_that_is_not_there_is_checked_to_the_end(site: Path) -> None:
     assert told["db east", "sql"] == told["db", "one primary"] == "not_ready"
     assert told["db", "objectives"] == told["lease, file", "lease"] == "ready"
     assert told["db", "clusters"] == "not_ready"
+    assert told["approvals", "people"] == "not_ready"  # who asks is one of the two
+    assert "approvals" not in {decision["gate"] for decision in made["decisions"]}
     assert not (site / "lease").exists()
     assert "planted" not in done.stdout + done.stderr
 
