@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -59,6 +60,7 @@ def test_every_rendering_shows_every_check(
         assert f"check {number}" in shown
         assert f">check {number}<" in page
     assert "db &lt;east&gt;" in page
+    ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     ready = sum(good is True for good in verdicts)
     assert any(row.startswith("recovery_checks{") and row.endswith(f'"ready"}} {ready}') for row in metrics.split("\n"))
     assert metrics.count("recovery_check_ready{") == sum(good is not None for good in verdicts)
