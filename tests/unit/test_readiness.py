@@ -123,7 +123,8 @@ def test_a_platform_that_is_not_there_is_checked_to_the_end(site: Path) -> None:
     assert made["failures"] == []
     roles = {check["role"] for check in made["checks"]}
     assert roles == {
-        "recovery_run", "platform", "pg_observe", "pg_fence", "data_integrity", "service_repoint", "canary",
+        "recovery_run", "platform", "pg_observe", "pg_fence", "pg_promote", "data_integrity", "service_repoint",
+        "canary",
     }  # fmt: skip
     told = {(check["subject"], check["check"]): check["verdict"] for check in made["checks"]}
     assert told["db east", "sql"] == told["db", "one primary"] == "not_ready"

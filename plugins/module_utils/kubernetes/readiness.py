@@ -17,7 +17,8 @@ from .transport import Deadline
 from .vantage import fully_ready, local_name, readiness
 from .workloads import KINDS, Target, Workload, mask, plan_repoint
 
-ROLE = "service_repoint"
+# The roles whose work needs what is checked.
+ROLE, WAITS = "service_repoint", "service_restart"
 REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 # What repointing, scaling and waiting ask of the API.
 VERBS = {"apps": ("get", "list", "watch", "patch"), "": ("list", "watch")}
@@ -41,16 +42,16 @@ def checks(name: str, fleet: Fleet, targets: Sequence[Target], variable: str, va
     found: list[Check] = []
     for cluster in fleet.clients:
         ours = [target for target in targets if target.cluster == cluster]
-        on = Checklist(ROLE, f"{name} cluster {cluster}")
+        on, waiting = (Checklist(role, f"{name} cluster {cluster}") for role in (ROLE, WAITS))
         found.append(answer_check(on, seen.unreachable.get(cluster)))
         found.append(rights_check(on, {right: answer for right, answer in allowed.items() if right.cluster == cluster}))
         if cluster not in seen.unreachable:
             found += workload_checks(on, ours, seen, absent, variable, value)
-            found.append(service_check(on, {t: seen.workloads[t] for t in ours if t in seen.workloads}))
+            found.append(service_check(waiting, {t: seen.workloads[t] for t in ours if t in seen.workloads}))
         else:
             why = f"the cluster does not answer, and {len(ours)} workloads cannot be seen"
-            for check in ("workloads", "services"):
-                found.append(on.judged(check, None, why, "an answer", FIRST))
+            found.append(on.judged("workloads", None, why, "an answer", FIRST))
+            found.append(waiting.judged("services", None, why, "an answer", FIRST))
     return found
 
 

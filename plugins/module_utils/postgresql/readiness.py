@@ -20,7 +20,8 @@ from .decide import Gate, Request, Verdict
 from .model import Credentials, DatabaseView, Member, MemberState, shown_seconds
 from .service_manager import UnitStatus
 
-CONFIRMS, FENCES, VERIFIES = "pg_observe", "pg_fence", "data_integrity"
+# The role whose work needs what is checked.
+CONFIRMS, FENCES, PROMOTES, VERIFIES = "pg_observe", "pg_fence", "pg_promote", "data_integrity"
 # What the guard beside a server asks of it, see roles/pg_fence/files/recovery-pg-guard.
 GUARD_ASKS = "SELECT 'local ' || CASE WHEN pg_is_in_recovery()"
 GUARD_QUESTION = r"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE starts_with(ltrim(query, E' \n\t'), %s))"
@@ -126,7 +127,7 @@ def checks(
         on = Checklist(CONFIRMS, f"{name} {member.name}")
         found += member_checks(on, member, view.members[member.name], equipped[member.name])
     found.append(primary_check(Checklist(CONFIRMS, name), view, verdict, want))
-    found += target_checks(Checklist(CONFIRMS, f"{name} {want.target}"), view, verdict, want, room)
+    found += target_checks(Checklist(PROMOTES, f"{name} {want.target}"), view, verdict, want, room)
     found += replication_checks(name, view, verdict, equipped, want.target)
     return found
 

@@ -87,7 +87,8 @@ def test_a_healthy_platform_is_ready_within_its_time_and_stays_as_it_was(tmp_pat
     assert min(taken) <= LONGEST_SECONDS, taken
     assert report["changed"] is False
     assert {check["role"] for check in report["checks"]} == {
-        "recovery_run", "platform", "pg_observe", "pg_fence", "data_integrity", "service_repoint", "canary",
+        "recovery_run", "platform", "pg_observe", "pg_fence", "pg_promote", "data_integrity", "service_repoint",
+        "service_restart", "canary",
     }  # fmt: skip
     told = verdicts(report)
     for region in (WEST, EAST):
