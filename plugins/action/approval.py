@@ -39,7 +39,7 @@ class ActionModule(RecoveryAction):
                 observed="no registered result recovery_run",
                 next_action="open the run first: the role platform.recovery.recovery_run does it",
             )
-        rule = rule_of(call.options)
+        rule = Rule.of(call.options)
         records = list(call.run.journal.records())
         names = initiators(records, call.task_vars)
         by_awx = workflow(rule, call.task_vars)
@@ -62,20 +62,6 @@ class ActionModule(RecoveryAction):
             call.run.journal.append("observation", what=ASKED, facts=asdict(request), lines=[rule.wanted])
         file = ask(call.run, rule, request)
         raise approvals.refusal(decision, judged, rule, request, file)
-
-
-def rule_of(options: Mapping[str, Any]) -> Rule:
-    """Read what is asked for."""
-    people = options["people"]
-    return Rule(
-        needed=options["needed"],
-        approvers=tuple(options["approvers"] or people),
-        keys={name: tuple(person["keys"]) for name, person in people.items()},
-        accounts={name: tuple(person["accounts"]) for name, person in people.items()},
-        valid_seconds=options["valid_seconds"],
-        break_glass_seconds=options["break_glass_seconds"],
-        awx_workflow=options["awx_workflow"],
-    )
 
 
 def initiators(records: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> tuple[str, ...]:

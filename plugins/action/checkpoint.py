@@ -19,7 +19,7 @@ from ansible.release import __version__ as core_version
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
-from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, StepFailed
+from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
@@ -101,7 +101,7 @@ def _begin(call: Call) -> dict[str, Any]:
         },
     )
     run.journal.append(PROVENANCE_EVENT, **_provenance())
-    if not resumed:
+    if not resumed and options["mode"] != "readiness":
         run.journal.append(forecast.FORECAST, **_forecast(call, run))
     report, lines = _rendered(run)
     lines += [f"Forecast: {line}" for line in forecasts(report)]
@@ -177,7 +177,20 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "objectives": report["objectives"],
         "report": str(run.folder / "report.html"),
         "lines": conclude(run.folder),
+        **(_not_ready(report) if report["outcome"] == "not_ready" else {}),
     }
+
+
+def _not_ready(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Fail the task where something is not ready, so that ansible-playbook does not end well. All is journalled."""
+    bad = [f"{check['subject']}, {check['check']}" for check in report["checks"] if check["verdict"] != "ready"]
+    error = PreconditionFailed(
+        f"{len(bad)} of {len(report['checks'])} checks are not ready" if report["checks"] else "Nothing was checked",
+        wanted="every check ready",
+        observed="; ".join(bad) or "no check",
+        next_action="mend what the report names, and check again",
+    )
+    return {**error.as_result(), "msg": str(error), "failed": True}
 
 
 def _forecast(call: Call, run: runs.Run) -> dict[str, Any]:
@@ -228,7 +241,10 @@ def _outcome(report: Mapping[str, Any]) -> str:
         return str(report["outcome"])
     if report["check"] or report["mode"] == "plan":
         return "planned"
-    return "ready" if report["mode"] == "readiness" else "recovered"
+    if report["mode"] != "readiness":
+        return "recovered"
+    checks = report["checks"]
+    return "ready" if checks and all(check["verdict"] == "ready" for check in checks) else "not_ready"
 
 
 def _report(run: runs.Run) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Refuse with every problem at once, or give the selection."""
         platform, credentials = call.options["platform"], call.options["credentials"] or {}
-        wish = description.Wish.of(call.options)
+        wish = description.aimed(description.Wish.of(call.options), platform)
         problems = [
             *variables.misspelt(call.task_vars),
             *description.cross_check(platform, credentials),
@@ -33,7 +33,7 @@ class ActionModule(RecoveryAction):
         databases = description.select(wish, platform)
         if call.run:
             call.run.journal.append(PROVENANCE_EVENT, platform_description=provenance.document(platform))
-            call.run.journal.append("objectives", **description.objectives(platform, databases))
+            call.run.journal.append("objectives", target=wish.target, **description.objectives(platform, databases))
             if decision:
                 call.run.journal.append("decision", **decision, by=f"operator: {initiator(call.task_vars)}")
         names = ", ".join(database["name"] for database in databases)

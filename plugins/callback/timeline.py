@@ -409,6 +409,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def _recovery_clock(self) -> str:
         """Show the clock against the objective, or the verdict once there is one."""
+        if self._report and self._report["mode"] == "readiness":
+            return ""  # nothing is recovered
         objective = self._objectives.get("rto") or {}
         goal = objective.get("target_seconds")
         against = f" of {budget(goal)}" if goal else ""

@@ -51,6 +51,20 @@ class Rule:
     break_glass_seconds: float
     awx_workflow: str | None = None
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Rule:
+        """Read what the platform description asks for."""
+        people = options["people"]
+        return cls(
+            needed=options["needed"],
+            approvers=tuple(options["approvers"] or people),
+            keys={name: tuple(person["keys"]) for name, person in people.items()},
+            accounts={name: tuple(person["accounts"]) for name, person in people.items()},
+            valid_seconds=options["valid_seconds"],
+            break_glass_seconds=options["break_glass_seconds"],
+            awx_workflow=options["awx_workflow"],
+        )
+
     @property
     def wanted(self) -> str:
         """Say it in words."""

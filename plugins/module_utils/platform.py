@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import approvals, clock, lease_homes, provenance
@@ -170,7 +170,9 @@ def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:
     """Find what is wrong with the operator's variables, except the confirmation: that is a gate, not a mistake."""
     if wish.mode not in wish.modes:
         expected = f"one of {', '.join(wish.modes)}: what {wish.playbook} can do"
-        if wish.mode in ALL_MODES:
+        if wish.mode == "readiness":
+            expected += " (readiness is a playbook of its own: platform.recovery.readiness, or recovery readiness)"
+        elif wish.mode in ALL_MODES:
             expected += f" ({wish.mode} is a mode of this collection, but not of this playbook at present)"
         yield Problem("recovery_mode", wish.mode or None, expected, closest(wish.mode, wish.modes))
     valid = targets(platform)
@@ -195,6 +197,15 @@ def targets(platform: Mapping[str, Any]) -> list[str]:
     """Name what a database can be recovered to: the regions that hold members."""
     regions = {member for database in platform["databases"].values() for member in database["members"]}
     return sorted(regions)
+
+
+def aimed(wish: Wish, platform: Mapping[str, Any]) -> Wish:
+    """Aim a check of readiness without a target at the region that would be recovered to, where there is only one."""
+    if wish.target or wish.mode != "readiness":
+        return wish
+    regions = platform["regions"]
+    spare = [name for name in targets(platform) if name in regions and regions[name]["role"] != "primary"]
+    return replace(wish, target=spare[0]) if len(spare) == 1 else wish
 
 
 def require_confirmation(wish: Wish) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import HEAD_EVENT, OUTCOMES, UNSIGNED_EVENT, counted, duration, missed, outlook
+from .report_words import CHECK_EVENT, HEAD_EVENT, OUTCOMES, READY, UNSIGNED_EVENT, counted, duration, missed, outlook
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -55,6 +55,7 @@ class _Story:
     facts: dict[str, Any] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
@@ -99,12 +100,13 @@ class _Story:
         self.interrupted = False
         self.unsigned = None
         self.would_do = []
+        self.checks = []
 
     def _objectives(self, data: Record, at: str) -> None:
         del at
         for objective in data.get("objectives") or []:
             self.goals[str(objective["name"])] = float(objective["target_seconds"])
-        self.facts.update({key: data[key] for key in ("platform", "databases") if data.get(key)})
+        self.facts.update({key: data[key] for key in ("platform", "databases", "target") if data.get(key)})
 
     def _phase_started(self, data: Record, at: str) -> None:
         phase = self._open_phase()
@@ -154,6 +156,10 @@ class _Story:
         self.decisions.append(
             {"at": at, **{key: data.get(key) for key in ("gate", "observed", "wanted", "verdict", "by")}}
         )
+
+    def _check(self, data: Record, at: str) -> None:
+        fields = ("role", "subject", "check", "verdict", "observed", "wanted", "mend")
+        self.checks.append({"at": at, **{key: data.get(key) for key in fields}})
 
     def _step_failed(self, data: Record, at: str) -> None:
         phase = self._open_phase()
@@ -211,6 +217,7 @@ READERS = {
     "phase_ended": _Story._phase_ended,
     "action": _Story._action,
     "decision": _Story._decision,
+    CHECK_EVENT: _Story._check,
     "step_failed": _Story._step_failed,
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
@@ -241,7 +248,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "scenario": start.get("scenario"),
         "mode": start.get("mode"),
         "check": bool(start.get("check")),
-        "target": start.get("target"),
+        "target": start.get("target") or story.facts.get("target"),
         "initiator": start.get("initiator"),
         "controller": start.get("controller"),
         "reason": start.get("reason"),
@@ -262,6 +269,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "lost": list(story.canary.get("lost") or []),
         "phases": story.phases,
         "decisions": story.decisions,
+        "checks": story.checks,
         "failures": story.failures,
         # A real run foretells too, before it acts: what became of that stands in its phases.
         "would_do": list(dict.fromkeys(story.would_do)) if planning else [],
@@ -272,8 +280,9 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "journal": {"records": story.records, "last_hash": story.last_hash},
     }
     if planning:
+        word = "check of readiness" if start.get("mode") == "readiness" else "plan"
         report["objectives"] = [
-            unmeasured(name, story.goals.get(name), "nothing was done: this is a plan") for name in OBJECTIVES
+            unmeasured(name, story.goals.get(name), f"nothing was done: this is a {word}") for name in OBJECTIVES
         ]
     report["exit_code"] = exit_code(report)
     return report
@@ -414,6 +423,7 @@ def _verifies(phase: Mapping[str, Any]) -> bool:
 def _next_actions(story: _Story, outcome: str) -> list[str]:
     """Collect what to do next, what concerns the failure first, each once."""
     advice = [failure["next_action"] for failure in story.failures_now()]
+    advice += _mends(story.checks)
     advice += [text for attempt, text in story.advice if attempt == story.attempt]
     halfway = outcome == "refused" and story.changed
     if halfway:
@@ -422,6 +432,16 @@ def _next_actions(story: _Story, outcome: str) -> list[str]:
     if (halfway or outcome in ("failed", "cancelled")) and story.run_id:
         advice.append(f"Run it again with recovery_run_id={story.run_id}: re-running resumes.")
     return list(dict.fromkeys(line for line in advice if line))
+
+
+def _mends(checks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say what is to be mended. What cannot be told mostly follows from that, and counts where nothing is."""
+    told = [
+        (check["verdict"], f"{check['subject']}, {check['check']}: {check['mend']}")
+        for check in checks
+        if check["verdict"] != "ready"
+    ]
+    return [line for verdict, line in told if verdict == "not_ready"] or [line for _, line in told]
 
 
 def _between(start: str | None, end: str | None) -> float | None:
@@ -446,6 +466,11 @@ def _tell_start(data: Record) -> str:
 def _tell_decision(data: Record) -> str:
     wanted = f" (wanted {_brief(data['wanted'])})" if data.get("wanted") is not None else ""
     return f"{data.get('gate')}: {data.get('verdict')}; observed {_brief(data.get('observed'))}{wanted}"
+
+
+def _tell_check(data: Record) -> str:
+    verdict = READY.get(str(data.get("verdict")), data.get("verdict"))
+    return f"{data.get('subject')}, {data.get('check')}: {verdict}; observed {_brief(data.get('observed'))}"
 
 
 def _tell_action(data: Record) -> str:
@@ -482,6 +507,7 @@ TELLERS = {
     "run_ended": lambda data: f"The run ended: {data.get('outcome')}",
     "phase_started": lambda data: f"Phase: {data.get('title') or data.get('phase')}",
     "decision": _tell_decision,
+    CHECK_EVENT: _tell_check,
     "action": _tell_action,
     "observation": _tell_observation,
     "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",

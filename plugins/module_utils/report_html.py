@@ -11,12 +11,13 @@ from typing import Any
 from .clock import parse
 from .report_style import STYLE
 from .report_timeline import chart
-from .report_words import achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
+from .report_words import READY, achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
 from .report_words import markup as _e
 
 SHOWN_LOST = 100
 GLYPHS = {"good": "✓", "warn": "!", "bad": "✕", "info": "i"}
 TONES = {"pass": "good", "refuse": "bad", "override": "warn"}
+TONES |= {"ready": "good", "not_ready": "bad", "unknown": "warn"}
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -29,6 +30,7 @@ def html(report: Mapping[str, Any]) -> str:
             _list("What would be done", report["would_do"]),
             _list("What to do next", report["next_actions"]),
             _failures(report),
+            _checks(report["checks"]),
             _cards(report),
             _timeline(report),
             _forecast(report),
@@ -190,6 +192,26 @@ def _decisions(report: Mapping[str, Any]) -> str:
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("At", "Gate", "Observed", "Wanted", "Verdict", "By"))
     table = f'<table class="stack"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     return f"<section><h2>Decisions</h2>{table}</section>"
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Show every check of readiness, those that are not ready first."""
+    if not checks:
+        return ""
+    rows = "".join(
+        f'<tr><td data-label="Of">{_e(check["subject"])}</td>'
+        f'<th scope="row" data-label="Check">{_e(check["check"])}</th>'
+        f'<td data-label="Verdict"><span class="badge {TONES.get(str(check["verdict"]), "none")}">'
+        f"{_e(READY.get(str(check['verdict']), check['verdict']))}</span></td>"
+        f'<td data-label="Observed">{_e(_shown(check["observed"]))}</td>'
+        f'<td data-label="Wanted">{_e(_shown(check["wanted"]))}</td>'
+        f'<td data-label="Mend">{_e(_shown(check["mend"]))}</td><td data-label="Role">{_e(check["role"])}</td></tr>'
+        for check in sorted(checks, key=lambda check: check["verdict"] == "ready")
+    )
+    heads = ("Of", "Check", "Verdict", "Observed", "Wanted", "Mend", "Role")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<section><h2>Checks <span class="count">{len(checks)}</span></h2>{table}</section>'
 
 
 def _lost(report: Mapping[str, Any]) -> str:

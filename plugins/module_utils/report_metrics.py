@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .clock import parse
-from .report_words import OUTCOMES
+from .report_words import OUTCOMES, READY
 
 Sample = tuple[dict[str, str], float]
 
@@ -74,6 +74,23 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         "recovery_outcome",
         "1 for the outcome of the run, 0 for the others.",
         [({"outcome": outcome}, outcome == report["outcome"]) for outcome in OUTCOMES],
+    )
+    yield (
+        "recovery_checks",
+        "Checks of readiness by their verdict.",
+        [
+            ({"verdict": verdict}, sum(check["verdict"] == verdict for check in report["checks"]))
+            for verdict in (READY if report["checks"] else ())
+        ],
+    )
+    yield (
+        "recovery_check_ready",
+        "Whether a check of readiness was ready; absent where it could not be told.",
+        [
+            ({key: str(check[key]) for key in ("role", "subject", "check")}, check["verdict"] == "ready")
+            for check in report["checks"]
+            if check["verdict"] != "unknown"
+        ],
     )
     yield "recovery_break_glass", "1 if the run went past its approvals by break-glass.", [({}, bool(report["marks"]))]
     yield "recovery_run_finished", "0 while the run goes on, or if it died.", [({}, report["state"] == "finished")]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .report_words import (
+    READY,
     achieved,
     budget,
     clock,
@@ -41,8 +42,8 @@ def text(
     width: int = 80,
     phases: bool = True,
 ) -> str:
-    """Return the report in at most forty lines, no wider than asked."""
-    page = _Page(color, max(40, width))
+    """Return the report in at most forty lines and those of its checks, no wider than asked."""
+    page = _Page(color, max(40, width), MOST_LINES + 4 * len(report["checks"]))
     page.ends(title(report), headline(report).upper(), tone(report))
     for mark in report["marks"]:
         page.wrap(f"!!! {mark} !!!", tone="bad")
@@ -55,6 +56,7 @@ def text(
         page.wrap(line, first="Forecast ", tone="dim", most=2)
     if phases:
         _phases(page, report)
+    _checks(page, report["checks"])
     _failures(page, report)
     _list(page, "Would do", report["would_do"], MOST_WOULD_DO)
     _list(page, "Next", report["next_actions"], MOST_ACTIONS)
@@ -73,9 +75,10 @@ def _shown(path: Path) -> Path:
 class _Page:
     """Lines of a given width, in colour or not."""
 
-    def __init__(self, color: bool, width: int) -> None:
+    def __init__(self, color: bool, width: int, most: int) -> None:
         self._color = color
         self._width = width
+        self._most = most
         self._lines: list[str] = []
 
     def paint(self, text: str, tone: str) -> str:
@@ -107,14 +110,14 @@ class _Page:
 
     def text(self) -> str:
         lines = self._lines
-        if len(lines) > MOST_LINES:
+        if len(lines) > self._most:
             # The path of the whole report stands last and must stay.
-            lines = [*lines[: MOST_LINES - 2], "…", lines[-1]]
+            lines = [*lines[: self._most - 2], "…", lines[-1]]
         return "\n".join(lines) + "\n"
 
 
 def _objectives(page: _Page, report: Mapping[str, Any]) -> None:
-    if not report["objectives"]:
+    if not report["objectives"] or report["mode"] == "readiness":
         return
     page.blank()
     for objective in report["objectives"]:
@@ -147,6 +150,26 @@ def _phases(page: _Page, report: Mapping[str, Any]) -> None:
         page.ends(f"{MARKS.get(phase['outcome'], '✘')} {phase['title']}", spent + limit, shade, bold=False)
     if len(now) > MOST_PHASES:
         page.line(f"  … and {len(now) - MOST_PHASES} more", "dim")
+
+
+def _checks(page: _Page, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Show every check: those that are ready in a line, the others with what is wanted."""
+    if not checks:
+        return
+    page.blank()
+    counts = ((words, sum(check["verdict"] == verdict for check in checks)) for verdict, words in READY.items())
+    page.line("Checks   " + ", ".join(f"{number} {words}" for words, number in counts if number), "bold")
+    for check in checks:
+        good = check["verdict"] == "ready"
+        mark, shade = ("✔", "") if good else ("?", "warn") if check["verdict"] == "unknown" else ("✘", "bad")
+        page.wrap(
+            f"{check['subject']}, {check['check']}: {check['observed']}",
+            first=f"{mark} ",
+            tone=shade,
+            most=1 if good else 2,
+        )
+        if not good:
+            page.wrap(str(check["wanted"]), first="  wanted   ", most=1)
 
 
 def _failures(page: _Page, report: Mapping[str, Any]) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 # Journalled where a key was configured and could not sign.
 UNSIGNED_EVENT, HEAD_EVENT = "evidence_unsigned", "head_signed"
 NO_KEY = "no key is configured (recovery_evidence_key)"
+# A check of readiness in the journal, and its verdicts in words.
+CHECK_EVENT = "check"
+READY = {"ready": "ready", "not_ready": "not ready", "unknown": "cannot tell"}
 OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
 
 

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from .schema import Problem
 
 VARIABLES = {
-    "recovery_mode": "C(plan), C(switchover) or C(failover); the default is the last, for a failback C(switchover).",
+    "recovery_mode": (
+        "C(plan), C(switchover) or C(failover); the default is the last, for a failback C(switchover). "
+        "C(readiness) is the playbook of that name."
+    ),
     "recovery_target": "The region to recover to.",
     "recovery_confirm": "The target once more, typed by a person. A plan needs none.",
     "recovery_reason": "Why; it is journalled. Every override needs one.",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .events import (
         Action,
         CanaryMeasured,
+        CheckMade,
         Decision,
         Event,
         Forecast,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         RunStarted,
         StepFailed,
     )
-    from .result import DecisionMade, Failure, Objective, Outage, Phase, Result
+    from .result import CheckFound, DecisionMade, Failure, Objective, Outage, Phase, Result
     from .session import Cancelled, Run, run, start
 
 __version__ = "0.1.0"
@@ -41,6 +42,8 @@ __all__ = [
     "Action",
     "CanaryMeasured",
     "Cancelled",
+    "CheckFound",
+    "CheckMade",
     "Decision",
     "DecisionMade",
     "Event",
@@ -68,7 +71,7 @@ __all__ = [
 
 _HOMES = {
     "errors": ("WrongCall",),
-    "result": ("DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
+    "result": ("CheckFound", "DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
     "session": ("Cancelled", "Run", "run", "start"),
 }
 

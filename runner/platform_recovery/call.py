@@ -19,6 +19,8 @@ from .errors import WrongCall
 from .processes import MARK
 
 MODES = ("plan", "readiness", "drill", "switchover", "failover")
+# The mode of that name, for whichever checklist: all that any of them needs is checked at once.
+READINESS = "readiness"
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
@@ -69,6 +71,9 @@ class Call:
             match = folders.nearest(mode, list(MODES))
             hint = f"; did you mean {match!r}?" if match else ""
             raise WrongCall(f"There is no mode {mode!r}{hint}", next_action=f"the modes are {', '.join(MODES)}")
+        if mode == "readiness" and not playbook.endswith((".yml", ".yaml")):
+            resolve(playbook, cwd)  # what is no playbook is refused all the same
+            playbook = READINESS
         timeout = wish.get("timeout")
         if timeout is not None and timeout <= 0:
             raise WrongCall("The time-out must be more than 0 seconds")

@@ -109,12 +109,13 @@ def parser() -> Parser:
     _add_journal(resume)
     resume.set_defaults(command=_resume)
 
-    readiness = commands.add_parser("readiness", help="find out whether a recovery could be done (not yet available)")
-    readiness.add_argument("-i", "--inventory", action="append", metavar="PATH")
-    readiness.add_argument("--target")
-    _add_json(readiness)
+    readiness = commands.add_parser("readiness", help="check whether a recovery could be done, change nothing")
+    readiness.add_argument("-i", "--inventory", action="append", required=True, metavar="PATH")
+    readiness.add_argument("--target", help="the region to recover to; not needed where there is only one")
+    readiness.add_argument("--run-id", metavar="ID", help="name of the run")
+    _add_ways(readiness)
     _add_journal(readiness)
-    readiness.set_defaults(command=_readiness)
+    readiness.set_defaults(command=_readiness, allow_data_loss=False, fence_statement=None)
 
     status = commands.add_parser("status", help="say how a run stands; the newest without a name")
     status.add_argument("run", metavar="RUN", nargs="?")
@@ -186,6 +187,10 @@ def _add_wishes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reason", help="why; needed with any override")
     command.add_argument("--allow-data-loss", action="store_true", help="accept loss beyond the objective, this once")
     command.add_argument("--fence-statement", metavar="TEXT", help="state that the old primary is down")
+    _add_ways(command)
+
+
+def _add_ways(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-e",
         "--extra-vars",
@@ -376,10 +381,18 @@ class _Signals:
         run.cancel(f"interrupted by {name}")
 
 
-def _readiness(_options: argparse.Namespace) -> int:
-    raise WrongCall(
-        "readiness is not available yet: it comes with a later version",
-        next_action="recovery run PLAYBOOK --mode plan says what would happen now, and changes nothing",
+def _readiness(options: argparse.Namespace) -> int:
+    variables, files = _variables(options.extra_vars)
+    return _play(
+        options,
+        "readiness",
+        variables,
+        files,
+        inventory=options.inventory,
+        mode="readiness",
+        target=options.target,
+        run_id=options.run_id,
+        journal=options.journal,
     )
 
 

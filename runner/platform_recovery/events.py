@@ -69,6 +69,19 @@ class Decision(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckMade(Event):
+    """One check of readiness: ready, not_ready or unknown, and how it is mended."""
+
+    role: str | None = None
+    subject: str | None = None
+    check: str | None = None
+    verdict: str | None = None
+    observed: Any = None
+    wanted: Any = None
+    mend: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Action(Event):
     """Something was done, or was found done."""
 
@@ -152,6 +165,7 @@ KINDS: dict[str, type[Event]] = {
     "phase_started": PhaseStarted,
     "phase_ended": PhaseEnded,
     "decision": Decision,
+    "check": CheckMade,
     "action": Action,
     "observation": Observation,
     "step_failed": StepFailed,

@@ -65,6 +65,20 @@ class DecisionMade:
 
 
 @dataclass(frozen=True)
+class CheckFound:
+    """One check of readiness: ready, not_ready or unknown, and how it is mended."""
+
+    role: str | None = None
+    subject: str | None = None
+    check: str | None = None
+    verdict: str | None = None
+    observed: Any = None
+    wanted: Any = None
+    mend: str | None = None
+    at: str | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
     """What failed, and the next safe action."""
 
@@ -100,6 +114,7 @@ class Result:
     phases: tuple[Phase, ...] = ()
     decisions: tuple[DecisionMade, ...] = ()
     failures: tuple[Failure, ...] = ()
+    checks: tuple[CheckFound, ...] = ()
     next_actions: tuple[str, ...] = ()
     folder: Path | None = None
     report: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -120,6 +135,7 @@ class Result:
             phases=_all(Phase, report.get("phases")),
             decisions=_all(DecisionMade, report.get("decisions")),
             failures=_all(Failure, report.get("failures")),
+            checks=_all(CheckFound, report.get("checks")),
             next_actions=tuple(report.get("next_actions") or ()),
             folder=folder,
             report=report,
@@ -146,6 +162,7 @@ def unopened(
         "phases": [],
         "decisions": [],
         "failures": [dict(failure)],
+        "checks": [],
         "next_actions": [failure["next_action"]] if failure.get("next_action") else [],
     }
 

@@ -122,6 +122,7 @@ def test_an_error_names_key_value_and_nearest(path: str, value: Any, expected: s
         ({"target": "us-est-1"}, "recovery_target: got 'us-est-1'.*did you mean 'us-east-1'"),
         ({"target": None}, "recovery_target: got nothing"),
         ({"target": "eu-west-1"}, "recovery_target: got 'eu-west-1', expected a region that holds a member"),
+        ({"mode": "readiness"}, "recovery_mode: got 'readiness'.*a playbook of its own: platform.recovery.readiness"),
         ({"mode": "drill"}, "recovery_mode: got 'drill'.*not of this playbook at present"),
         ({"mode": "failovr"}, "recovery_mode: got 'failovr'.*did you mean 'failover'"),
         ({"detected_at": "just now"}, "recovery_detected_at: got 'just now'"),
@@ -212,3 +213,22 @@ def test_the_selection_holds_what_roles_need_and_no_secret() -> None:
     assert set(database["clusters"]) == {"us-west-2", "us-east-1"}
     assert database["credentials"] == "postgresql_admin"
     assert "password" not in str(database)
+
+
+@pytest.mark.parametrize(
+    ("wish", "roles", "target"),
+    [
+        ({}, {}, "us-east-1"),
+        ({"target": "us-west-2"}, {}, "us-west-2"),
+        ({"mode": "plan"}, {}, ""),
+        ({}, {"us-west-2": "secondary"}, ""),
+    ],
+)
+def test_readiness_without_a_target_is_of_the_one_region_that_stands_by(
+    wish: dict[str, Any], roles: dict[str, str], target: str
+) -> None:
+    options, _problems = examine(**{"modes": ["readiness", "plan"], "mode": "readiness", "target": None, **wish})
+    described = copy.deepcopy(options["platform"])
+    for name, role in roles.items():
+        described["regions"][name]["role"] = role
+    assert platform.aimed(platform.Wish.of(options), described).target == target

@@ -152,10 +152,16 @@ def attached_from(row: Mapping[str, Any]) -> Attached:
 
 def room_problem(session: Session) -> str | None:
     """Say what keeps a server from writing temporary files, if anything does. No answer is no problem of this kind."""
+    error = room_error(session)
+    return error.detail if error and error.cause == "disk_full" else None
+
+
+def room_error(session: Session) -> ServerError | None:
+    """Have a server write temporary files; gives what went wrong."""
     try:
         session.run(ROOM_QUESTION, seconds=ROOM_SECONDS)
     except ServerError as error:
-        return error.detail if error.cause == "disk_full" else None
+        return error
     finally:
         session.close()
     return None

@@ -20,6 +20,7 @@ from .model import Fence
 CONNECT_SECONDS = 2
 PERSIST_SECONDS = 30
 STOPPED = frozenset({"inactive", "failed"})
+ALLOWED = "recovery-may-fence"
 PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
 ASSIGNMENT = re.compile(r"^(ActiveState|SubState|MainPID|UnitFileState)=(.*)$", re.MULTILINE)
 
@@ -90,6 +91,14 @@ def start_again(fence: Fence, *, seconds: float) -> UnitStatus:
     if fence.guard_unit:
         steps.append(f"{manager} start {shlex.quote(fence.guard_unit)}")
     return read_status(fence, run(fence, "; ".join([*steps, show_command(fence)]), seconds=seconds))
+
+
+def may_fence(fence: Fence, *, seconds: float) -> bool:
+    """Ask sudo whether it would let us fence, without doing anything."""
+    unit = shlex.quote(fence.unit)
+    asked = [f"sudo -n -l systemctl {verb} {unit}" for verb in ("mask", "kill -s SIGKILL", "stop")]
+    answer = run(fence, " && ".join([*asked, f"echo {ALLOWED}"]), seconds=seconds)
+    return ALLOWED in answer.output.splitlines()
 
 
 def show_command(fence: Fence) -> str:

@@ -200,7 +200,7 @@ def test_wrong_calls_are_exit_1_and_leave_nothing(place: Place) -> None:
         (("run", "database-failover", "-i", "nowhere"), "does not exist"),
         (("run", "database-failover", "-i", place.inventory, "--mode", "plann"), "did you mean 'plan'"),
         (("run", "database-failover", "-i", place.inventory, "-e", "planted"), "VAR=VALUE"),
-        (("readiness", "--inventory", place.inventory), "not available yet"),
+        (("readiness",), "inventory"),
         (("status",), "no run"),
         (("cancel", "nothing"), "no run"),
         (("verify-evidence", "nothing"), "no run"),

@@ -12,6 +12,7 @@ from ansible_collections.platform.recovery.plugins.action import (
     postgresql_integrity,
     postgresql_observe,
     postgresql_promote,
+    postgresql_readiness,
     postgresql_rejoin,
 )
 from ansible_collections.platform.recovery.plugins.module_utils import schema
@@ -23,6 +24,7 @@ ACTIONS = {
     "fence": postgresql_fence.ActionModule,
     "promote": postgresql_promote.ActionModule,
     "integrity": postgresql_integrity.ActionModule,
+    "readiness": postgresql_readiness.ActionModule,
     "rejoin": postgresql_rejoin.ActionModule,
 }
 
