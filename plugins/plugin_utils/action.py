@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema
+from ansible_collections.platform.recovery.plugins.module_utils import approvals, lease, lease_homes, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLUGINS = "ansible_collections.platform.recovery.plugins"
 # Gates that any verb may meet; the others journal what they decide themselves.
-JOURNALLED_HERE = frozenset({lease.GATE, approvals.GATE})
+JOURNALLED_HERE = frozenset({lease.GATE, approvals.GATE, sink.GATE})
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -42,7 +42,7 @@ class Call:
     run: Run | None
     task_vars: Mapping[str, Any] = field(repr=False)
     template: Callable[[Any], Any] = field(repr=False)
-    # Asked by every verb right before it changes something: raises LeaseLost where another run has taken over.
+    # Asked by every verb right before it changes something: raises PreconditionFailed where another has taken over.
     guard: Callable[[], None] = field(repr=False, default=lambda: None)
 
 
@@ -59,6 +59,17 @@ def refused(run: Run, error: RecoveryError) -> None:
         with contextlib.suppress(RecoveryError):
             said = {"observed": error.observed, "wanted": error.wanted, "by": "observation"}
             run.journal.append("decision", gate=error.fields["gate"], verdict="refuse", **said)
+
+
+def secured(run: Run | None, guard: Callable[[], None]) -> Callable[[], None]:
+    """Give what is asked before each change: does the sink hold the story, and at the last: is the lease ours?"""
+
+    def ask() -> None:
+        if run:
+            sink.secure(run.folder, run.journal)
+        guard()
+
+    return ask
 
 
 def documented_options(module: str) -> dict[str, Any]:
@@ -124,7 +135,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     run=run,
                     task_vars=variables,
                     template=self._templar.template,
-                    guard=guard,
+                    guard=secured(run, guard),
                 )
                 result.setdefault("changed", False)
                 result.update(self.act(call))
