@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         RunInterrupted,
         RunResumed,
         RunStarted,
+        SinkDown,
+        SinkUp,
         StepFailed,
     )
     from .result import DecisionMade, Failure, Objective, Outage, Phase, Result
@@ -60,6 +62,8 @@ __all__ = [
     "RunInterrupted",
     "RunResumed",
     "RunStarted",
+    "SinkDown",
+    "SinkUp",
     "StepFailed",
     "WrongCall",
     "run",

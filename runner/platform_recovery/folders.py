@@ -47,7 +47,7 @@ def fetch(url: str | None, name: str | None = None, most: int | None = 1) -> str
         try:
             here = {folder.name for folder in runs(root) if sinks.bound(folder, address)}
             known = sorted(here.union(sinks.runs_of(address)), reverse=True)  # made-up names begin with their time
-            wanted = [name] if name in known else [run for run in known if run.startswith(name or "")][:most]
+            wanted = [name] if name and name in known else [run for run in known if run.startswith(name or "")][:most]
             for found in wanted:
                 folder = root / found
                 if worker(folder) is None:

@@ -55,8 +55,7 @@ def call(cwd: Path, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def run(cwd: Path, url: str, *arguments: str) -> tuple[str, ...]:
-    del cwd
+def run(url: str, *arguments: str) -> tuple[str, ...]:
     return ("run", str(CHECKLIST), "-i", str(HOSTS), "--journal", url, "--run-id", "r1", "--target", "here", *arguments)
 
 
@@ -132,7 +131,7 @@ def test_a_run_is_read_elsewhere_from_the_sink_alone_and_its_evidence_holds_ther
     url: str, server: Server, tmp_path: Path
 ) -> None:
     key = make_key(tmp_path / "evidence")
-    code, out, err = call(tmp_path / "a", *run(tmp_path, url, "-e", f"evidence_key={key}", "--json"))
+    code, out, err = call(tmp_path / "a", *run(url, "-e", f"evidence_key={key}", "--json"))
     assert code == 0, err
     report = json.loads(out)
     assert report["journal"]["sink"]["state"] == "up"
@@ -156,7 +155,7 @@ def test_a_run_is_read_elsewhere_from_the_sink_alone_and_its_evidence_holds_ther
 
 
 def test_another_controller_takes_a_killed_run_over_on_an_empty_disk(url: str, server: Server, tmp_path: Path) -> None:
-    first = command(tmp_path / "a", *run(tmp_path, url, "-e", "pause=300", "--detected-at", "2026-11-20T10:00:00Z"))
+    first = command(tmp_path / "a", *run(url, "-e", "pause=300", "--detected-at", "2026-11-20T10:00:00Z"))
     deadline = time.monotonic() + 120
     while b'"gate":"confirmation"' not in history(server):
         assert time.monotonic() < deadline, first.poll()
@@ -170,7 +169,7 @@ def test_another_controller_takes_a_killed_run_over_on_an_empty_disk(url: str, s
     # The playbook is none of the collection's, so that its name alone does not tell where it is.
     assert code == 1, out
     assert "embedding-test" in err
-    code, out, err = call(tmp_path / "b", *run(tmp_path, url, "--json"))
+    code, out, err = call(tmp_path / "b", *run(url, "--json"))
     assert code == 3, err
     report = json.loads(out)
     assert (report["attempts"], report["clock"]["started_at"]) == (2, "2026-11-20T10:00:00.000Z")
@@ -183,7 +182,7 @@ def test_another_controller_takes_a_killed_run_over_on_an_empty_disk(url: str, s
 
 def test_a_sink_that_is_down_from_the_begin_is_caught_up_later(url: str, server: Server, tmp_path: Path) -> None:
     server.freeze()
-    code, out, err = call(tmp_path, *run(tmp_path, url, "--json"))
+    code, out, err = call(tmp_path, *run(url, "--json"))
     assert code == 0, err
     report = json.loads(out)
     assert report["journal"]["sink"]["state"] == "down"
@@ -197,12 +196,11 @@ def test_a_sink_that_is_down_from_the_begin_is_caught_up_later(url: str, server:
 
 
 def test_a_sink_that_comes_back_while_the_run_goes_on(url: str, server: Server, tmp_path: Path) -> None:
-    first = command(tmp_path, *run(tmp_path, url, "-e", "pause=25", "--json"))
+    first = command(tmp_path, *run(url, "-e", "pause=25", "--json"))
     journal = tmp_path / ".recovery/runs/r1/journal.jsonl"
     _until(first, lambda: journal.exists() and b'"gate":"confirmation"' in journal.read_bytes())
     server.freeze()
-    with (tmp_path / "note").open("w"):
-        Journal(journal.parent, "r1").append("observation", what="while it is down")
+    Journal(journal.parent, "r1").append("observation", what="while it is down")
     _until(first, lambda: b"sink_down" in journal.read_bytes())
     server.thaw()
     out, err = first.communicate(timeout=200)
