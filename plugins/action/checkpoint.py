@@ -17,7 +17,7 @@ from typing import Any
 from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance
+from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance, sink
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
@@ -104,7 +104,7 @@ def _begin(call: Call) -> dict[str, Any]:
     if not resumed and options["mode"] != "readiness":
         run.journal.append(forecast.FORECAST, **_forecast(call, run))
     report, lines = _rendered(run)
-    lines += [f"Forecast: {line}" for line in forecasts(report)]
+    lines += [f"Forecast: {line}" for line in forecasts(report)] + sink.loud(run.folder)
     if key and not Path(key).is_file():
         lines.append(f"The evidence will not be signed: there is no key {key}")
     return {
@@ -133,7 +133,12 @@ def _phase(call: Call, run: runs.Run) -> dict[str, Any]:
     forecast.note(run.journal)
     report, lines = _rendered(run)
     current = {key: report["phases"][-1][key] for key in ("name", "title", "budget_seconds", "started_at")}
-    return {"phase": current, "clock": report["clock"], "objectives": report["objectives"], "lines": lines}
+    return {
+        "phase": current,
+        "clock": report["clock"],
+        "objectives": report["objectives"],
+        "lines": lines + sink.loud(run.folder),
+    }
 
 
 def _decision(call: Call, run: runs.Run) -> dict[str, Any]:
@@ -162,6 +167,7 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
     before = _report(run)
     ended = ("run_ended", {"outcome": call.options["outcome"] or _outcome(before)})
     run.journal.append_all(lambda: [*_closing(_open_phase(before)), ended])
+    sink.secure_end(run.folder, run.journal)
     try:
         report = run.render()
     except (JournalError, OSError) as error:
@@ -176,7 +182,7 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "exit_code": report["exit_code"],
         "objectives": report["objectives"],
         "report": str(run.folder / "report.html"),
-        "lines": conclude(run.folder),
+        "lines": [*conclude(run.folder), *sink.finish(run.folder, run.journal)],
         **(_not_ready(report) if report["outcome"] == "not_ready" else {}),
     }
 

@@ -54,7 +54,7 @@ from ansible.plugins.loader import filter_loader, test_loader
 from ansible.template import Templar
 from ansible.utils import color
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock
+from ansible_collections.platform.recovery.plugins.module_utils import clock, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import conclude
 from ansible_collections.platform.recovery.plugins.module_utils.forecast import changes, note, outlook
@@ -64,6 +64,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.report_words imp
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import clock as ticking
 from ansible_collections.platform.recovery.plugins.module_utils.run import HIDDEN, Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
+from ansible_collections.platform.recovery.plugins.plugin_utils.pump import Pump, warm
 
 CHECKPOINT = "platform.recovery.checkpoint"
 LEASE = "platform.recovery.recovery_lease"
@@ -173,6 +174,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._handlers: dict[int, Any] = {}
         self._status = _StatusLine(self._status_text)
         self._heartbeat = Heartbeat()
+        self._pump = Pump()
 
     # What Ansible calls, in the order in which a run sees it
 
@@ -211,6 +213,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Remember what is under way."""
         self._task_name, self._task_begin = task.get_name().strip(), time.monotonic()
+        if self._run is None and _opens(task):
+            self._warm_sink(task)
         if self._default():
             super().v2_playbook_on_task_start(task, is_conditional)
 
@@ -450,6 +454,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if data.get("id") and data.get("folder"):
             self._recovery = True
             self._run = Run.at(str(data["id"]), str(data["folder"]))
+            self._pump.follow(self._run)
             self._watch_signals()
             verb = "Resuming run" if data.get("resumed") else "Run"
             marks = [str(data[key]) for key in ("mode", "target") if data.get(key)]
@@ -490,8 +495,11 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
                 outcome = self._outcome(run, report)
                 stopped = outcome == "failed" and not _failures(report)
                 run.journal.append("run_ended", outcome=outcome)
+            self._pump.end()
+            sink.secure_end(run.folder, run.journal)
             run.render()
             hindered = conclude(run.folder)
+            hindered += sink.finish(run.folder, run.journal)
             report = load(run.folder)
         except (RecoveryError, JournalError, OSError) as error:
             self._say(f"The report of run {run.id} could not be made: {error}", "red")
@@ -519,6 +527,15 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             next_action="Run it again without --tags, --limit, --step and --start-at-task",
         )
         return "failed"
+
+    def _warm_sink(self, task: Any) -> None:
+        """Prepare for the sink that the run will be opened with; where that cannot be told it costs time later."""
+        with contextlib.suppress(Exception):
+            manager = self._play.get_variable_manager()
+            host = manager._inventory.get_hosts(self._play.hosts)[0]
+            variables = manager.get_vars(play=self._play, host=host, task=task)
+            templar = Templar(loader=self._play.get_loader(), variables=variables)
+            warm(str(templar.template(task.args.get("journal") or "")))
 
     def _learn_secrets(self, result: Any) -> None:
         """Know the credentials before a foreign task's words are shown or journalled."""
@@ -602,9 +619,11 @@ def _message(data: Mapping[str, Any]) -> str:
 def _opens_run(play: Any) -> bool:
     """Tell whether a play opens a recovery run, as far as can be told before it runs."""
     blocks = [*play.pre_tasks, *play.tasks, *(block for role in play.roles for block in role.get_task_blocks())]
-    return any(
-        task.action == CHECKPOINT and (task.args or {}).get("state", "begin") == "begin" for task in _tasks(blocks)
-    )
+    return any(_opens(task) for task in _tasks(blocks))
+
+
+def _opens(task: Any) -> bool:
+    return bool(task.action == CHECKPOINT and (task.args or {}).get("state", "begin") == "begin")
 
 
 def _tasks(entries: Iterable[Any]) -> Iterator[Any]:

@@ -29,8 +29,9 @@ FILE_NAME = "journal.jsonl"
 GENESIS = "0" * 64
 REDACTED = "[redacted]"
 
-# A controller that loses power must not lose how the run ended; all else survives a killed process without it.
-DURABLE_EVENTS = frozenset({"run_ended"})
+# A controller that loses power must not lose what was decided and done (0.3 ms each on a good disk);
+# all else survives a killed process without it.
+DURABLE_EVENTS = frozenset({"run_started", "run_resumed", "run_interrupted", "run_ended", "decision", "action"})
 REPAIR_EVENT = "journal_repaired"
 TAIL_BYTES = 64 * 1024
 SHORTEST_SECRET = 4
@@ -237,6 +238,35 @@ class Journal:
             if record is not None:
                 yield self._known(record)
 
+    def since(self, offset: int) -> bytes:
+        """Give what stands from this place on, up to the end of the last whole record: what a copy may hold."""
+        with self._locked() as descriptor:  # what a full disk cut off again must not have been seen
+            rest = os.fstat(descriptor).st_size - offset
+            return whole(os.pread(descriptor, rest, offset)) if rest > 0 else b""
+
+    def adopt(self, history: bytes) -> Path | None:
+        """Make this the content, which another controller wrote. What is here and not in it is set aside; gives where.
+
+        The file stays the same one, for others may wait for its lock. Cut off in the middle it is the beginning of the
+        history, and the next adoption completes it.
+        """
+        with self._locked() as descriptor:
+            here = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            if history.startswith(here):
+                self._write(descriptor, history[len(here) :], durable=True)
+                return None
+            aside = self.folder / f"journal.aside-{hashlib.sha256(here).hexdigest()[:12]}.jsonl"
+            try:
+                with open(aside, "wb") as stream:
+                    stream.write(here)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.ftruncate(descriptor, 0)
+            except OSError as error:
+                raise self._failed("write", error) from error
+            self._write(descriptor, history, durable=True)
+            return aside
+
     def audit(self, lines: Iterable[bytes] | None = None) -> Audit:
         """Check the whole chain, or that of a copy's lines, and say where and why it breaks first."""
         count, previous, torn = 0, GENESIS, b""
@@ -386,6 +416,17 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
         return None
     whole = isinstance(record, dict) and isinstance(record.get("seq"), int) and isinstance(record.get("hash"), str)
     return record if whole else None
+
+
+def whole(data: bytes) -> bytes:
+    """Return the part up to the end of the last line that is a record."""
+    end = data.rfind(b"\n")
+    while end >= 0:
+        start = data.rfind(b"\n", 0, end) + 1
+        if parse_line(data[start:end]) is not None:
+            return data[: end + 1]
+        end = start - 1
+    return b""
 
 
 def _join_torn(lines: list[bytes]) -> bytes:

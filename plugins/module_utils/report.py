@@ -20,6 +20,7 @@ from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
 from .report_words import CHECK_EVENT, HEAD_EVENT, OUTCOMES, READY, UNSIGNED_EVENT, counted, duration, missed, outlook
+from .sink import ASIDE, DOWN, UP
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
 
@@ -60,6 +61,7 @@ class _Story:
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
     unsigned: str | None = None
+    sink: dict[str, Any] | None = None
     forecast: dict[str, Any] | None = None
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
@@ -87,12 +89,24 @@ class _Story:
         if self.attempt == 0:
             self.start = dict(data)
             self._objectives(data, at)
+        self._sink_named(data)
         self._begin_attempt()
 
     def _run_resumed(self, data: Record, at: str) -> None:
         self._close_phase(at, "failed")
         self.start.update({key: data[key] for key in ("versions", "controller", "evidence_key") if data.get(key)})
+        self._sink_named(data)
         self._begin_attempt()
+
+    def _sink_named(self, data: Record) -> None:
+        if data.get("sink"):
+            self.sink = {"url": data["sink"], "state": "up", "why": None, "since": None}
+
+    def _sink_down(self, data: Record, at: str) -> None:
+        self.sink = {"url": data.get("sink"), "state": "down", "why": data.get("why"), "since": at}
+
+    def _sink_up(self, data: Record, at: str) -> None:
+        self.sink = {"url": data.get("sink"), "state": "up", "why": None, "since": at}
 
     def _begin_attempt(self) -> None:
         self.attempt += 1
@@ -222,6 +236,8 @@ READERS = {
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
     "observation": _Story._observation,
+    DOWN: _Story._sink_down,
+    UP: _Story._sink_up,
     UNSIGNED_EVENT: _Story._evidence_unsigned,
     "forecast": _Story._forecast,
     "outlook": _Story._outlook,
@@ -252,7 +268,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "initiator": start.get("initiator"),
         "controller": start.get("controller"),
         "reason": start.get("reason"),
-        "marks": marks(story.decisions),
+        "marks": marks(story.decisions, story.sink),
         "platform": story.facts.get("platform"),
         "databases": story.facts.get("databases") or start.get("databases") or [],
         "versions": start.get("versions") or {},
@@ -277,7 +293,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "forecast": story.forecast,
         "evidence": {"key": start.get("evidence_key"), "unsigned": story.unsigned},
         "timeline": story.timeline,
-        "journal": {"records": story.records, "last_hash": story.last_hash},
+        "journal": {"records": story.records, "last_hash": story.last_hash, "sink": story.sink},
     }
     if planning:
         word = "check of readiness" if start.get("mode") == "readiness" else "plan"
@@ -288,10 +304,13 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
     return report
 
 
-def marks(decisions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Say what nobody may overlook in any rendering: a run that went past those who should have agreed."""
+def marks(decisions: Iterable[Mapping[str, Any]], sink: Mapping[str, Any] | None = None) -> list[str]:
+    """Say what nobody may overlook in any rendering: who was not asked, and that the journal may not survive."""
     glass = (entry for entry in decisions if entry["gate"] == GATE and entry["verdict"] == "override")
-    return list(dict.fromkeys(f"BREAK-GLASS: this run was not approved as it should be; {e['by']}" for e in glass))
+    said = [f"BREAK-GLASS: this run was not approved as it should be; {e['by']}" for e in glass]
+    if sink and sink["state"] == "down":
+        said.append(f"JOURNAL: its sink {sink['url']} is down since {sink['since']} ({sink['why']}); keep this folder")
+    return list(dict.fromkeys(said))
 
 
 def exit_code(report: Mapping[str, Any]) -> int:
@@ -514,6 +533,9 @@ TELLERS = {
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
     UNSIGNED_EVENT: _tell_unsigned,
+    DOWN: lambda data: f"The journal's sink is down: {data.get('why')}; it holds {data.get('holds')} records",
+    UP: lambda data: f"The journal's sink is there again after {duration(data.get('seconds'))} and holds all of it",
+    ASIDE: lambda data: f"What was only on this disk is set aside in {data.get('file')}; the sink's history goes on",
     HEAD_EVENT: lambda data: f"The journal is signed up to record {data.get('record')}",
     "outlook": outlook,
 }

@@ -92,7 +92,13 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
             if check["verdict"] != "unknown"
         ],
     )
-    yield "recovery_break_glass", "1 if the run went past its approvals by break-glass.", [({}, bool(report["marks"]))]
+    yield (
+        "recovery_break_glass",
+        "1 if the run went past its approvals by break-glass.",
+        [({}, any(mark.startswith("BREAK-GLASS") for mark in report["marks"]))],
+    )
+    sink = report["journal"].get("sink")
+    yield "recovery_journal_sink_up", "0 if the journal's sink is down.", [({}, sink["state"] == "up")] if sink else []
     yield "recovery_run_finished", "0 while the run goes on, or if it died.", [({}, report["state"] == "finished")]
     yield "recovery_exit_code", "Exit code that the outcome stands for.", [({}, report["exit_code"])]
     for edge in ("started", "ended"):

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
+import hashlib
 import multiprocessing
 import os
 import pwd
@@ -15,13 +17,14 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from . import lease, sink
 from .errors import BadInput, RecoveryError, StepFailed
-from .journal import FILE_NAME, Journal, JournalError, is_secret_key
+from .journal import Journal, JournalError, is_secret_key
 
 DEFAULT_SINK = "file:.recovery/runs"
 # The registered result of `checkpoint` with state begin. A fact would outlive the run in a fact cache.
@@ -37,12 +40,23 @@ class RunJournal(Journal):
 
     def append_all(self, choose: Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]) -> list[dict[str, Any]]:
         """Append events; raises StepFailed where the journal cannot be written."""
-        try:
+        with _step():
             return super().append_all(choose)
-        except JournalError as error:
-            raise StepFailed(
-                error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
-            ) from error
+
+    def since(self, offset: int) -> bytes:
+        """Give what a copy lacks; raises StepFailed where the journal cannot be read."""
+        with _step():
+            return super().since(offset)
+
+
+@contextlib.contextmanager
+def _step() -> Iterator[None]:
+    try:
+        yield
+    except JournalError as error:
+        raise StepFailed(
+            error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -110,17 +124,12 @@ class Run:
 
 
 def sink_folder(url: str | None, cwd: Path | None = None) -> Path:
-    """Return the folder that a journal sink's URL names. Raises BadInput."""
+    """Return the folder of a journal sink's runs on this machine: for object storage the usual one. Raises BadInput."""
     url = (url or DEFAULT_SINK).strip()
-    expected = "file: and a folder, such as file:.recovery/runs or file:///var/lib/recovery/runs"
+    expected = f"file: and a folder, such as file:.recovery/runs or file:///var/lib/recovery/runs; or {sink.EXPECTED}"
     scheme, colon, rest = url.partition(":")
-    if colon and scheme.lower() == "s3":
-        raise BadInput(
-            f"recovery_journal {url!r}: journals in object storage arrive with the take-over work",
-            wanted=expected,
-            observed=url,
-            next_action="use file: with a folder that outlives the run",
-        )
+    if sink.Address.parse(url):
+        return sink_folder(None, cwd)
     if not colon or scheme.lower() != "file" or not rest:
         raise BadInput(
             f"recovery_journal {url!r} names no sink that is known",
@@ -192,24 +201,61 @@ def accounts() -> list[str]:
     return found
 
 
-def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> tuple[Run, bool]:
-    """Open a run, or the one that already has this name. Returns it and whether it is resumed.
+def open_run(wish: str | None, url: str | None, started: Mapping[str, Any]) -> tuple[Run, bool]:
+    """Open a run, or the one that already has this name, here or in the sink. Returns it and whether it is resumed.
 
     The first start stays in the journal and keeps its clock: an operator who tries again is not given a new half hour.
     """
     name = run_id(wish, str(started["playbook"]))
-    folder = sink_folder(sink) / name
+    folder = sink_folder(url) / name
     run = Run.at(name, folder)
-    first = _first_start(run) if (folder / FILE_NAME).exists() else None
+    mirror = sink.bind(folder, url, run.journal)
+    begin = _begin_here if mirror is None else functools.partial(_begin_mirrored, mirror)
+    return run, begin(run, started)
+
+
+def _begin_mirrored(mirror: sink.Mirror, run: Run, started: Mapping[str, Any]) -> bool:
+    """Begin with what the sink knows of this run. Whether it can be reached or not, the run begins."""
+    down = aside = None
+    _make(run)
+    try:
+        aside = mirror.fetch(lambda first: _refuse_other(run.id, first, started))
+    except sink.SinkDown as error:
+        down = str(error)
+    resumed = _begin_here(run, {**started, "sink": mirror.address.url})
+    if aside:
+        run.journal.append(sink.ASIDE, file=aside.name, sha256=hashlib.sha256(aside.read_bytes()).hexdigest())
+    if down is None:
+        mirror.claim(life(run.id))
+    else:
+        mirror.begin_blindly(down)
+    return resumed
+
+
+def _begin_here(run: Run, started: Mapping[str, Any]) -> bool:
+    """Journal the start, or the next one; tells which."""
+    first = _first_start(run) if run.journal.path.exists() else None
     if first is None:
-        try:
-            Journal.open(folder, name)
-        except JournalError as error:
-            raise BadInput(
-                error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
-            ) from error
+        _make(run)
         run.journal.append("run_started", **started, controller=controller())
-        return run, False
+        return False
+    _refuse_other(run.id, first, started)
+    again = {key: started[key] for key in ("initiator", "reason", "versions", "evidence_key", "sink") if key in started}
+    run.journal.append("run_resumed", **again, controller=controller())
+    return True
+
+
+def _make(run: Run) -> None:
+    try:
+        Journal.open(run.folder, run.id)
+    except JournalError as error:
+        raise BadInput(
+            error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+        ) from error
+
+
+def _refuse_other(name: str, first: Mapping[str, Any], started: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was begun as another one."""
     for what in ("playbook", "mode", "target", "check"):
         before, now = first.get(what), started.get(what)
         if before not in (None, "") and now not in (None, "") and before != now:
@@ -219,9 +265,11 @@ def open_run(wish: str | None, sink: str | None, started: Mapping[str, Any]) -> 
                 observed=f"{what} {now!r}",
                 next_action="call it as it was called first, or choose another recovery_run_id",
             )
-    again = {key: started.get(key) for key in ("initiator", "reason", "versions", "evidence_key")}
-    run.journal.append("run_resumed", **again, controller=controller())
-    return run, True
+
+
+def life(run_id: str) -> dict[str, Any]:
+    """Say who drives the run, as the sink shows it to another controller that would take it over."""
+    return asdict(lease.holder("", run_id, controller()))
 
 
 def controller() -> dict[str, Any]:

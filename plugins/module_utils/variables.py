@@ -25,7 +25,7 @@ VARIABLES = {
     "recovery_detected_at": "The UTC stamp of the alert, such as C(2026-11-23T10:30:00Z): the RTO clock starts there.",
     "recovery_initiator": "Who starts this; made out if left out.",
     "recovery_run_id": "A name for the run. The same one again goes on with the same run. Made up if left out.",
-    "recovery_journal": "Where runs are kept: C(file:/path); C(.recovery/runs) below the working folder if left out.",
+    "recovery_journal": "Where runs are kept: C(file:/path), else C(.recovery/runs); C(s3://bucket/prefix) beside it.",
     "recovery_evidence_key": "The SSH key that signs a run's evidence; without it the evidence is not signed.",
     "recovery_canary_folder": "The folder of a canary that runs for ever, to be heard instead of a new one.",
     "recovery_memory_folder": "Where each primary's last known position is remembered; beside the runs if left out.",

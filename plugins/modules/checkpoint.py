@@ -77,7 +77,13 @@ options:
       - The name of an earlier run resumes it. Its journal goes on and its first clock is kept.
     type: str
   journal:
-    description: For O(state=begin), the URL of the journal's sink.
+    description:
+      - For O(state=begin), the URL of the journal's sink, as C(file:/path) or C(s3://bucket/prefix).
+      - Where a store is not AWS, its address and region are named as in
+        C(s3://bucket/prefix?endpoint=https://minio.example.com:9000&region=us-east-1). Credentials come from where boto3
+        finds them, and never from here.
+      - With object storage the run's folder is written first, below C(.recovery/runs) of the working folder, and copied.
+        A history of this run that only the sink has is brought here and gone on with.
     type: str
     default: file:.recovery/runs
   evidence_key:

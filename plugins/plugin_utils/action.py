@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, schema
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
@@ -41,7 +41,7 @@ class Call:
     run: Run | None
     task_vars: Mapping[str, Any] = field(repr=False)
     template: Callable[[Any], Any] = field(repr=False)
-    # Asked by every verb right before it changes something: raises LeaseLost where another run has taken over.
+    # Asked by every verb right before it changes something: raises PreconditionFailed where another has taken over.
     guard: Callable[[], None] = field(repr=False, default=lambda: None)
 
 
@@ -74,6 +74,17 @@ def guarding(variables: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
             yield ask
         finally:
             heartbeat.stop()
+
+
+def secured(run: Run | None, guard: Callable[[], None]) -> Callable[[], None]:
+    """Give what is asked before each change: does the sink hold the story, and at the last: is the lease ours?"""
+
+    def ask() -> None:
+        if run:
+            sink.secure(run.folder, run.journal)
+        guard()
+
+    return ask
 
 
 def documented_options(module: str) -> dict[str, Any]:
@@ -139,18 +150,17 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     run=run,
                     task_vars=variables,
                     template=self._templar.template,
-                    guard=guard,
+                    guard=secured(run, guard),
                 )
                 result.setdefault("changed", False)
                 result.update(self.act(call))
             if not self._task.no_log:
                 advise(call, result)
         except RecoveryError as error:
-            if run:
-                refused(run, self.MODULE, error)
             failure = {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
             if run:
                 run.learn_credentials(variables, self._templar.template)
+                refused(run, self.MODULE, error)
                 failure = run.journal.redacted(failure)
                 run.step_failed(self._task.get_name(), self.MODULE, error, hidden=bool(self._task.no_log))
             result.update({**failure, "failed": True})

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         RunInterrupted,
         RunResumed,
         RunStarted,
+        SinkDown,
+        SinkUp,
         StepFailed,
     )
     from .result import CheckFound, DecisionMade, Failure, Objective, Outage, Phase, Result
@@ -63,6 +65,8 @@ __all__ = [
     "RunInterrupted",
     "RunResumed",
     "RunStarted",
+    "SinkDown",
+    "SinkUp",
     "StepFailed",
     "WrongCall",
     "run",

@@ -209,7 +209,9 @@ def _add_json(command: argparse.ArgumentParser) -> None:
 
 
 def _add_journal(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--journal", metavar="URL", help="where the journals are; default file:.recovery/runs")
+    command.add_argument(
+        "--journal", metavar="URL", help="where the journals are, file: or s3:; default file:.recovery/runs"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -235,7 +237,7 @@ def _resume(options: argparse.Namespace) -> int:
     from . import folders
     from ._collection import module
 
-    folder = folders.find(folders.sink(options.journal), options.run)
+    folder = _find(options.journal, options.run)
     folders.refuse_second(folder, folder.name)
     known = _known(folder)
     inventory = options.inventory or known.get("inventory")
@@ -272,6 +274,19 @@ def _resume(options: argparse.Namespace) -> int:
         check=bool(known.get("check")),
         cwd=known.get("cwd"),
     )
+
+
+def _find(journal: str | None, name: str | None) -> Path:
+    """Find a run here, after what a sink in object storage holds of it was brought here."""
+    from . import folders
+
+    _warn(folders.fetch(journal, name, most=None if name else 1))
+    return folders.find(folders.sink(journal), name)
+
+
+def _warn(trouble: str | None) -> None:
+    if trouble:
+        print(f"recovery: {trouble}", file=sys.stderr)
 
 
 def _known(folder: Path) -> dict[str, Any]:
@@ -400,7 +415,7 @@ def _status(options: argparse.Namespace) -> int:
     from . import folders
     from ._collection import module
 
-    folder = folders.find(folders.sink(options.journal), options.run)
+    folder = _find(options.journal, options.run)
     report = module("report").load(folder)
     worker = folders.worker(folder)
     phase = report["phases"][-1] if report["phases"] else None
@@ -440,7 +455,7 @@ def _cancel(options: argparse.Namespace) -> int:
     from ._collection import module
     from .processes import end, of_run
 
-    folder = folders.find(folders.sink(options.journal), options.run)
+    folder = _find(options.journal, options.run)
     owner = folders.working(folder)
     if owner is None:
         worker = folders.worker(folder)
@@ -500,10 +515,9 @@ def _held(folder: Path, owner: int, deadline: float) -> Iterator[Hold]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from . import folders
     from ._collection import module
 
-    folder = folders.find(folders.sink(options.journal), options.run)
+    folder = _find(options.journal, options.run)
     report = module("report").load(folder)
     if options.json or options.format == "json":
         _print_json(report)
@@ -519,10 +533,9 @@ def _approve(options: argparse.Namespace) -> int:
 
     path = Path(options.request)
     if not path.is_file():
-        from . import folders
         from ._collection import module
 
-        path = folders.find(folders.sink(options.journal), options.request) / module("approvals").REQUEST_FILE
+        path = _find(options.journal, options.request) / module("approvals").REQUEST_FILE
     asked = read(path)
     # On the way of whatever ssh-keygen asks, so that nobody signs what he has not seen.
     print("\n".join(words(asked)), file=sys.stderr)
@@ -541,7 +554,7 @@ def _evidence(options: argparse.Namespace) -> int:
     from . import folders
     from ._collection import module
 
-    folder = folders.find(folders.sink(options.journal), options.run)
+    folder = _find(options.journal, options.run)
     folders.refuse_second(folder, folder.name)
     if options.key and not Path(options.key).is_file():
         raise WrongCall(f"There is no key {options.key}")
@@ -555,7 +568,6 @@ def _evidence(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from . import folders
     from ._collection import module
 
     evidence = module("evidence")
@@ -566,7 +578,7 @@ def _verify(options: argparse.Namespace) -> int:
     if bundle.is_file():
         verdict = evidence.verify(bundle.read_bytes(), allowed)
     else:
-        verdict = evidence.verify_folder(folders.find(folders.sink(options.journal), options.run), allowed)
+        verdict = evidence.verify_folder(_find(options.journal, options.run), allowed)
     if options.json:
         _print_json(verdict.as_dict())
     else:
@@ -578,6 +590,7 @@ def _list(options: argparse.Namespace) -> int:
     from . import folders
 
     root = folders.sink(options.journal)
+    _warn(folders.fetch(options.journal, most=None if options.all else LISTED))
     known = folders.runs(root)
     rows = [_row(folder) for folder in (known if options.all else known[:LISTED])]
     if options.json:

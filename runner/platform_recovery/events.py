@@ -139,6 +139,23 @@ class Outlook(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SinkDown(Event):
+    """The journal's sink does not take what is written: the run goes on, and its journal is on this disk alone."""
+
+    sink: str | None = None
+    why: str | None = None
+    holds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkUp(Event):
+    """The journal's sink is there again, and holds all of it."""
+
+    sink: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NextAction(Event):
     """What to do next."""
 
@@ -172,6 +189,8 @@ KINDS: dict[str, type[Event]] = {
     "canary_measured": CanaryMeasured,
     "forecast": Forecast,
     "outlook": Outlook,
+    "sink_down": SinkDown,
+    "sink_up": SinkUp,
     "next_action": NextAction,
     "run_interrupted": RunInterrupted,
     "run_ended": RunEnded,

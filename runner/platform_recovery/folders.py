@@ -33,6 +33,39 @@ def sink(url: str | None, cwd: Path | None = None) -> Path:
     return folder
 
 
+def fetch(url: str | None, name: str | None = None, most: int | None = 1) -> str | None:
+    """Make the runs of this name, or the newest, equal here and in a sink in object storage. Raises WrongCall.
+
+    Says what hindered that, for what is here can be shown all the same.
+    """
+    sinks = module("sink")
+    with _wrong_call():
+        address = sinks.Address.parse(url)
+        if address is None:
+            return None
+        root, trouble = sink(url), None
+        try:
+            here = {folder.name for folder in runs(root) if sinks.bound(folder, address)}
+            known = sorted(here.union(sinks.runs_of(address)), reverse=True)  # made-up names begin with their time
+            wanted = [name] if name and name in known else [run for run in known if run.startswith(name or "")][:most]
+            for found in wanted:
+                folder = root / found
+                if worker(folder) is None:
+                    trouble = _caught_up(sinks, address, folder) or trouble
+        except sinks.SinkDown as error:
+            return f"The sink {url} is down: {error}; what follows is what this machine has"
+    return trouble
+
+
+def _caught_up(sinks: Any, address: Any, folder: Path) -> str | None:
+    journal = module("journal").Journal.open(folder, folder.name)
+    try:
+        sinks.Mirror(folder, journal, address).catch_up()
+    except module("errors").PreconditionFailed as error:
+        return str(error)
+    return None
+
+
 def run_id(wish: str | None, playbook: str) -> str:
     """Give the wanted name of a run if it can be one, else make one up. Raises WrongCall."""
     with _wrong_call():

@@ -277,6 +277,7 @@ class Run:
             journal.append("run_ended", outcome="cancelled", why=cancelled.reason, remaining=list(cancelled.remaining))
         module("report").render(self.folder)
         module("evidence").conclude(self.folder)
+        module("sink").finish(self.folder)
         report = dict(module("report").load(self.folder))
         if not cancelled and self._broken:
             # Ended by this package then, however the playbook took it.

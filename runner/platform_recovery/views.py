@@ -26,6 +26,8 @@ from .events import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SinkDown,
+    SinkUp,
     StepFailed,
 )
 
@@ -113,6 +115,8 @@ class Board:
     # What the gates saw: lag, timelines, the expected loss. It stays in sight, the latest last.
     facts: dict[str, None] = field(default_factory=dict)
     note: str = ""
+    # In sight as long as it is down.
+    sink: str = ""
 
     def recall(self, report: Mapping[str, Any]) -> None:
         """Go on from the report of a run that is resumed: its clock was never stopped."""
@@ -146,6 +150,9 @@ class Board:
             self.facts.pop(fact, None)
             self.facts[fact] = None
             return f"  {fact}"
+        if isinstance(event, (SinkDown, SinkUp)):
+            self.sink = f"the journal's sink is DOWN ({event.why})" if isinstance(event, SinkDown) else ""
+            return f"  {self.sink or 'the journal is in its sink again'}"
         if isinstance(event, StepFailed):
             self._leave(at, "✘")
             self.note = str(event.msg)
@@ -175,6 +182,8 @@ class Board:
         lines = [f"{self.title} · {self.run_id}"]
         if self.began is not None:
             lines.append(self._clock(now))
+        if self.sink:
+            lines.append(f"  {self.sink}")
         steps = self.steps[-max(1, height - len(lines) - 2) :]
         for step in steps:
             seconds = now - step.began if step.seconds is None else step.seconds

@@ -38,7 +38,6 @@ def test_sinks_that_are_folders(url: str | None, folder: str) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://bucket/runs", "arrive with the take-over work"),
         ("https://example.com/", "'https://example.com/' names no sink"),
         ("runs", "write it as file:runs"),
         ("file:", "names no sink"),

@@ -49,8 +49,9 @@ def test_ids(tmp_path: Path) -> None:
         with pytest.raises(WrongCall, match="cannot name a run"):
             folders.run_id(wrong, "database-failover")
     assert folders.sink("file:runs", tmp_path) == tmp_path / "runs"
-    with pytest.raises(WrongCall, match="object storage"):
-        folders.sink("s3://bucket")
+    assert folders.sink("s3://bucket", tmp_path) == tmp_path / ".recovery/runs"
+    with pytest.raises(WrongCall, match="names no bucket"):
+        folders.sink("s3:")
 
 
 def test_an_owner_is_believed_only_while_it_lives(tmp_path: Path) -> None:

@@ -133,6 +133,18 @@ def test_lines_say_each_thing_once() -> None:
     ]
 
 
+def test_a_sink_that_is_down_stays_in_sight_until_it_is_there_again() -> None:
+    board = views.Board()
+    for item in RUN:
+        board.take(item)
+    assert board.take(event("sink_down", 3, why="it cannot be reached")) == (
+        "  the journal's sink is DOWN (it cannot be reached)"
+    )
+    assert "DOWN" in board.lines(module("clock").parse(START) + 4, 100, 8)[2]
+    assert board.take(event("sink_up", 5, seconds=2.0)) == "  the journal is in its sink again"
+    assert not any("DOWN" in line for line in board.lines(module("clock").parse(START) + 6, 100, 30))
+
+
 def test_the_outlook_is_said_when_it_changes() -> None:
     board = views.Board()
     said = [
