@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attached import AttachedRun, Status, attach
+    from .detached import NotOpened, launch
     from .errors import WrongCall
     from .events import (
         Action,
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
         RunStarted,
         StepFailed,
     )
-    from .result import DecisionMade, Failure, Objective, Outage, Phase, Result
-    from .session import Cancelled, Run, run, start
+    from .result import Cancelled, DecisionMade, Failure, Objective, Outage, Phase, Result
+    from .session import Run, run, start
 
 __version__ = "0.1.0"
 __all__ = [
     "Action",
+    "AttachedRun",
     "CanaryMeasured",
     "Cancelled",
     "Decision",
@@ -47,6 +50,7 @@ __all__ = [
     "Failure",
     "Forecast",
     "NextAction",
+    "NotOpened",
     "Objective",
     "Observation",
     "Outage",
@@ -60,16 +64,21 @@ __all__ = [
     "RunInterrupted",
     "RunResumed",
     "RunStarted",
+    "Status",
     "StepFailed",
     "WrongCall",
+    "attach",
+    "launch",
     "run",
     "start",
 ]
 
 _HOMES = {
+    "attached": ("AttachedRun", "Status", "attach"),
+    "detached": ("NotOpened", "launch"),
     "errors": ("WrongCall",),
-    "result": ("DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
-    "session": ("Cancelled", "Run", "run", "start"),
+    "result": ("Cancelled", "DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
+    "session": ("Run", "run", "start"),
 }
 
 
