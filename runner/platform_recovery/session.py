@@ -97,7 +97,8 @@ class Run:
     def cancel(self, reason: str = "cancelled by the caller") -> Cancelled:
         """End the playbook and everything it started. Returns when that is certain, or names what cannot be ended.
 
-        That takes three seconds at most; while the playbook is only about to be started, until it can be no more.
+        Nothing is alive after two seconds as a rule, and what hangs in the kernel is named after three. For a playbook
+        that is only about to be started it waits until it can be no more.
         """
         with self._cancelling:
             if self._cancelled is None and self._playing.is_alive():

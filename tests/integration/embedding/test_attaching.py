@@ -229,7 +229,7 @@ def test_a_reader_that_sleeps_while_thousands_of_events_arrive_holds_none_of_the
     tracemalloc.start()
     try:
         for begin in range(0, count, batch):
-            told = [("observation", {"what": str(i), "lines": ["x" * 200]}) for i in range(begin, begin + batch)]
+            told = [("observation", {"what": str(i), "lines": ["seen " * 40]}) for i in range(begin, begin + batch)]
             journal.append_all(lambda told=told: told)
         deadline = time.monotonic() + 120
         while run._seen < count and time.monotonic() < deadline:
