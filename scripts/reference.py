@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from reference_api import api_page
 
 from ansible_collections.platform.recovery.plugins.module_utils.variables import VARIABLES
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import documented_options
@@ -47,8 +48,14 @@ def main() -> int:
 
 def wanted_files() -> Iterator[tuple[Path, str]]:
     """Give every generated file and its text."""
-    index = [GENERATED, "# Reference\n", "[What an operator sets](variables.md)\n", "## Modules\n"]
+    index = [
+        GENERATED,
+        "# Reference\n",
+        "[What an operator sets](variables.md) · [Python API](python.md)\n",
+        "## Modules\n",
+    ]
     yield ROOT / "docs/reference/variables.md", variables_page()
+    yield ROOT / "docs/reference/python.md", api_page()
     for module in sorted((ROOT / "plugins/modules").glob("*.py")):
         blocks = documentation(module)
         yield ROOT / "docs/reference" / f"{module.stem}.md", module_page(module.stem, blocks)

@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attached import AttachedRun, Status, attach
+    from .detached import NotOpened, launch
     from .errors import WrongCall
     from .events import (
         Action,
@@ -36,12 +38,13 @@ if TYPE_CHECKING:
         SinkUp,
         StepFailed,
     )
-    from .result import CheckFound, DecisionMade, Failure, Objective, Outage, Phase, Result
-    from .session import Cancelled, Run, run, start
+    from .result import Cancelled, CheckFound, DecisionMade, Failure, Objective, Outage, Phase, Result
+    from .session import Run, run, start
 
 __version__ = "0.1.0"
 __all__ = [
     "Action",
+    "AttachedRun",
     "CanaryMeasured",
     "Cancelled",
     "CheckFound",
@@ -52,6 +55,7 @@ __all__ = [
     "Failure",
     "Forecast",
     "NextAction",
+    "NotOpened",
     "Objective",
     "Observation",
     "Outage",
@@ -67,16 +71,21 @@ __all__ = [
     "RunStarted",
     "SinkDown",
     "SinkUp",
+    "Status",
     "StepFailed",
     "WrongCall",
+    "attach",
+    "launch",
     "run",
     "start",
 ]
 
 _HOMES = {
+    "attached": ("AttachedRun", "Status", "attach"),
+    "detached": ("NotOpened", "launch"),
     "errors": ("WrongCall",),
-    "result": ("CheckFound", "DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
-    "session": ("Cancelled", "Run", "run", "start"),
+    "result": ("Cancelled", "CheckFound", "DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
+    "session": ("Run", "run", "start"),
 }
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from . import folders
 from ._collection import NAME, collections_path, module, playbooks
@@ -22,6 +22,23 @@ MODES = ("plan", "readiness", "drill", "switchover", "failover")
 # The mode of that name, for whichever checklist: all that any of them needs is checked at once.
 READINESS = "readiness"
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
+
+
+class Wishes(TypedDict, total=False):
+    """What a caller may say beside the playbook, its inventory and where it is run."""
+
+    mode: str | None
+    target: str | None
+    confirm: str | None
+    reason: str | None
+    detected_at: str | None
+    run_id: str | None
+    allow_data_loss: bool
+    fence_statement: str | None
+    check: bool
+    variables: Mapping[str, Any] | None
+    variable_files: Sequence[str | os.PathLike[str]]
+    timeout: float | None
 
 
 @dataclass(frozen=True)

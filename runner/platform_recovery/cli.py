@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import getpass
 import io
 import json
@@ -16,19 +15,17 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
 
-from .errors import Busy, WrongCall
+from .errors import WrongCall
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from .folders import Hold
     from .result import Result
     from .session import Run
     from .views import View
@@ -37,7 +34,6 @@ EXITS = """exit codes:
   0 done, every objective met          3 recovered, but an objective was missed
   1 the call was wrong, nothing done   4 refused by a gate; what was changed is named
   2 failed, next safe action is named  5 cancelled"""
-CANCEL_SECONDS = 5.0
 LISTED = 20
 
 
@@ -270,7 +266,7 @@ def _resume(options: argparse.Namespace) -> int:
         reason=options.reason or known.get("reason"),
         detected_at=known.get("detected_at"),
         run_id=folder.name,
-        journal=f"file:{quote(str(folder.absolute().parent))}",
+        journal=folders.url(folder.absolute().parent),
         check=bool(known.get("check")),
         cwd=known.get("cwd"),
     )
@@ -412,28 +408,14 @@ def _readiness(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from . import folders
+    from . import attached, folders
     from ._collection import module
 
     folder = _find(options.journal, options.run)
     report = module("report").load(folder)
-    worker = folders.worker(folder)
-    phase = report["phases"][-1] if report["phases"] else None
-    state = "running" if worker and report["state"] != "finished" else report["state"]
-    status = {
-        "run_id": report["run_id"],
-        "state": state,
-        "outcome": None if state == "running" else report["outcome"],
-        "exit_code": None if state == "running" else report["exit_code"],
-        "playbook": report["playbook"],
-        "mode": report["mode"],
-        "target": report["target"],
-        "started_at": report["started_at"],
-        "seconds": report["seconds"],
-        "phase": phase,
-        "pid": worker.pid if worker else None,
-        "folder": str(folder),
-    }
+    status = asdict(attached.status(folder, report))
+    status["folder"] = str(folder)
+    state, phase = status["state"], status["phase"]
     if options.json:
         _print_json(status)
     else:
@@ -452,66 +434,20 @@ def _status(options: argparse.Namespace) -> int:
 
 def _cancel(options: argparse.Namespace) -> int:
     from . import folders
-    from ._collection import module
-    from .processes import end, of_run
+    from .attached import AttachedRun
 
-    folder = _find(options.journal, options.run)
-    owner = folders.working(folder)
-    if owner is None:
-        worker = folders.worker(folder)
-        raise WrongCall(
-            f"Run {folder.name} is not going on in a process that recovery started on this machine",
-            next_action=f"interrupt its ansible-playbook with Ctrl-C where it runs, or with kill -INT {worker.pid}"
-            if worker
-            else "interrupt a plain ansible-playbook with Ctrl-C where it runs",
-        )
+    run = AttachedRun(_find(options.journal, options.run))
     reason = f"cancelled by {getpass.getuser()}@{socket.gethostname()}"
     reason += f": {options.reason}" if options.reason else ""
-    if owner.runner.alive:
-        folders.write(folder / folders.CANCEL, reason)
-    deadline = time.monotonic() + CANCEL_SECONDS
-    # Whoever runs it ends it; the file of the owner goes when that is done.
-    while owner.runner.alive and (folder / folders.OWNER).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    remaining = [f"{left.pid} {left.command}" for left in end(owner.mark, owner.playbook)]
-    folders.stop_canary(folder)
-    with _held(folder, owner.runner.pid, deadline):  # so that only one of the two journals the end
-        report = module("report").load(folder)
-        if report["state"] != "finished":
-            journal = module("journal").Journal(folder, report["run_id"])
-            journal.append("run_ended", outcome="cancelled", why=reason, remaining=remaining)
-            report = module("report").render(folder)
-            module("evidence").conclude(folder)
-        folders.leave(folder)
+    remaining = run.cancel(reason).remaining
+    status = run.status()
     if options.json:
-        _print_json({"run_id": report["run_id"], "outcome": report["outcome"], "remaining": remaining})
+        _print_json({"run_id": status.run_id, "outcome": status.outcome, "remaining": list(remaining)})
     elif not remaining:
-        print(f"Run {report['run_id']} is {report['outcome']}; no process of it is left.")
+        print(f"Run {status.run_id} is {status.outcome}; no process of it is left.")
     for name in remaining:
         print(f"Could not be ended: process {name}", file=sys.stderr)
-    return 2 if remaining or of_run(owner.mark) else 0
-
-
-@contextlib.contextmanager
-def _held(folder: Path, owner: int, deadline: float) -> Iterator[Hold]:
-    """Hold a run folder, as soon as who runs it lets go. Raises Busy."""
-    from .folders import Hold
-
-    while True:
-        try:
-            hold = Hold(folder)
-            break
-        except Busy:
-            if time.monotonic() > deadline:
-                raise Busy(
-                    f"The playbook of run {folder.name} was ended, but process {owner} does not let go of the run",
-                    next_action=f"end process {owner}; recovery resume {folder.name} goes on where the run was",
-                ) from None
-            time.sleep(0.05)
-    try:
-        yield hold
-    finally:
-        hold.release()
+    return 2 if remaining else 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -9,13 +9,15 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ._collection import module
 from .errors import Busy, WrongCall
+from .events import Event, from_record
 from .processes import Process
 
 JOURNAL = "journal.jsonl"
@@ -64,6 +66,11 @@ def _caught_up(sinks: Any, address: Any, folder: Path) -> str | None:
     except module("errors").PreconditionFailed as error:
         return str(error)
     return None
+
+
+def url(folder: Path) -> str:
+    """Give the URL that names a folder as a sink."""
+    return f"file:{quote(str(folder))}"
 
 
 def run_id(wish: str | None, playbook: str) -> str:
@@ -276,24 +283,35 @@ class Tail:
     """Reads the records of a journal as they are appended; a line that is not whole yet is waited for."""
 
     def __init__(self, path: Path, from_seq: int = 0) -> None:
-        self._path = path
-        self._from_seq = from_seq
+        self.path = path
+        # The number of the last record that was read, or would have been were it wanted.
+        self.seq = max(0, from_seq - 1)
         self._offset = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield what is new."""
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 file.seek(self._offset)
                 for line in file:
                     if not line.endswith(b"\n"):
                         return
                     self._offset += len(line)
                     record = _record(line)
-                    if record and record["seq"] >= self._from_seq:
+                    if record and record["seq"] > self.seq:
+                        self.seq = record["seq"]
                         yield record
         except OSError:  # not there yet, or not to be read at the moment: it is tried again
             return
+
+
+def follow(tail: Tail, more: Callable[[], bool]) -> Iterator[Event]:
+    """Yield events as they are journalled; `more` waits for something new, and says False when nothing else comes."""
+    going = True
+    while going:
+        going = more()  # asked before the last look, so that nothing is missed that was written before the end
+        for record in tail.read():
+            yield from_record(record)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

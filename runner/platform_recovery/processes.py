@@ -20,6 +20,9 @@ from pathlib import Path
 
 PROC = Path("/proc")
 MARK = "PLATFORM_RECOVERY_PROCESS"
+# What does not obey is killed then. A cancel may spend half a second on its note in the journal before, and after two
+# seconds nothing of a run may be alive.
+PATIENCE_SECONDS = 1.4
 # What has not gone so long after SIGKILL hangs in the kernel, in a dead disk or mount as a rule.
 KILL_SECONDS = 1.0
 
@@ -119,7 +122,7 @@ def end(
     main: Process | None,
     *,
     grace: float = 0.6,
-    patience: float = 2.0,
+    patience: float = PATIENCE_SECONDS,
     hurry: Callable[[], bool] = lambda: False,
 ) -> list[Process]:
     """End a run: ask the playbook as Ctrl-C would, then everything, then by force. Gives what is still alive.

@@ -14,6 +14,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Cancelled:
+    """What a cancel left: nothing, or the processes that could not be ended."""
+
+    reason: str
+    remaining: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Objective:
     """What was wanted, and what was measured."""
 

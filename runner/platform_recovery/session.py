@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import secrets
 import shutil
 import tempfile
@@ -14,16 +13,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from . import folders
 from ._collection import NAME, module
-from .call import Call
+from .call import Call, Wishes
 from .events import Event, RunEnded, RunResumed, RunStarted, from_record
 from .processes import Process, end, identify, identify_self, playbook_of
-from .result import Result, unopened
+from .result import Cancelled, Result, unopened
 
 POLL_SECONDS = 0.02
 KEPT_LINES = 60
@@ -40,16 +39,11 @@ NEVER_BEGAN = (4, 5)
 NO_INVENTORY = ("inventory", "Unable to parse")
 
 
-@dataclass(frozen=True)
-class Cancelled:
-    """What a cancel left: nothing, or the processes that could not be ended."""
-
-    reason: str
-    remaining: tuple[str, ...] = ()
-
-
 class Run:
-    """A run that was started. `events`, `cancel` and `wait` may be used from different threads."""
+    """A run that was started, with its `id` and, once it is opened, its `folder`; it ends with this process.
+
+    `events`, `cancel` and `wait` may be used from different threads.
+    """
 
     def __init__(self, call: Call, on_output: Callable[[str], None] | None = None) -> None:
         self.call = call
@@ -60,7 +54,10 @@ class Run:
         self._on_output = on_output
         self._mark = secrets.token_hex(8)
         self._private = _private_folder()
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        # What the follower has seen of the journal; readers read the file themselves, so that a slow one holds nothing.
+        self._told = threading.Condition()
+        self._reader: folders.Tail | None = None
+        self._seen = 0
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._failure: Mapping[str, Any] | None = None
         self._playbook: Process | None = None
@@ -81,16 +78,27 @@ class Run:
         self._playing.start()
         self._following.start()
 
-    def events(self) -> Iterator[Event]:
-        """Yield the run's events as they happen, until it is over. For one reader."""
-        while (event := self._events.get()) is not None:
-            yield event
-        self._events.put(None)  # for whoever asks again
+    def events(self, after: int | None = None) -> Iterator[Event]:
+        """Yield the run's events in their order, as they happen, until it is over.
+
+        They are read from the journal when they are asked for, so that a reader may be as slow as it likes. Without
+        `after` they begin with this attempt, and who asks again goes on where the last reader stopped: for one reader
+        at a time. With `after` they begin behind the event of that number, also of earlier attempts (0: with the very
+        first), for as many readers as there are.
+        """
+        with self._told:
+            self._told.wait_for(lambda: self._reader or self._done.is_set())
+        tail = self._reader
+        if tail and after is not None:
+            tail = folders.Tail(tail.path, from_seq=after + 1)
+        if tail:
+            yield from folders.follow(tail, partial(self._more, tail))
 
     def cancel(self, reason: str = "cancelled by the caller") -> Cancelled:
         """End the playbook and everything it started. Returns when that is certain, or names what cannot be ended.
 
-        That takes three seconds at most; while the playbook is only about to be started, until it can be no more.
+        Nothing is alive after two seconds as a rule, and what hangs in the kernel is named after three. For a playbook
+        that is only about to be started it waits until it can be no more.
         """
         with self._cancelling:
             if self._cancelled is None and self._playing.is_alive():
@@ -218,7 +226,7 @@ class Run:
             self._hold.release()
             shutil.rmtree(self._private, ignore_errors=True)
             self._done.set()
-            self._events.put(None)
+            self._tell_readers()
 
     def _watch(self) -> None:
         """Turn records into events, and watch for cancels and the time-out, until it is over."""
@@ -252,7 +260,11 @@ class Run:
             self._hold.release()
             self._hold = folders.Hold(folder)
         starts = folders.attempts(folder)
-        tail = folders.Tail(folder / folders.JOURNAL, from_seq=starts[-1]["seq"] if starts else 0)
+        begin = starts[-1]["seq"] if starts else 0
+        tail = folders.Tail(folder / folders.JOURNAL, from_seq=begin)
+        with self._told:
+            self._reader = folders.Tail(folder / folders.JOURNAL, from_seq=begin)
+            self._told.notify_all()
         owner = folders.Owner(identify_self(), self._playbook, self._mark)
         with contextlib.suppress(OSError):  # a cancel from elsewhere is a convenience, the run is not
             (folder / folders.CANCEL).unlink(missing_ok=True)
@@ -265,7 +277,20 @@ class Run:
             event = from_record(record)
             self._opened = self._opened or isinstance(event, (RunStarted, RunResumed))
             self._ended = self._ended or isinstance(event, RunEnded)
-            self._events.put(event)
+        if self._tail and self._tail.seq > self._seen:
+            self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        """Wake those who wait for what comes next."""
+        with self._told:
+            self._seen = self._tail.seq if self._tail else 0
+            self._told.notify_all()
+
+    def _more(self, tail: folders.Tail) -> bool:
+        """Wait until there is something behind what was read. False: nothing comes any more."""
+        with self._told:
+            self._told.wait_for(lambda: self._seen > tail.seq or self._done.is_set())
+        return not self._done.is_set()
 
     def _judge(self) -> Result:
         """Say how it ended, by the journal; complete the journal where the playbook could not."""
@@ -375,11 +400,14 @@ def run(
     playbook: str,
     *,
     inventory: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    journal: str | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    on_output: Callable[[str], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
-    **wish: Any,
+    **wish: Unpack[Wishes],
 ) -> Result:
     """Run a playbook to its end; takes what `start` takes. An exception of `on_event` cancels the run and is raised."""
-    running = start(playbook, inventory=inventory, **wish)
+    running = start(playbook, inventory=inventory, journal=journal, cwd=cwd, on_output=on_output, **wish)
     try:
         for event in running.events():
             if on_event:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 import platform_recovery as pr
-from platform_recovery import cli, folders, result, session, views
+from platform_recovery import attached, cli, folders, result, session, views
 from platform_recovery._collection import module
 from platform_recovery.call import Call
 from platform_recovery.errors import WrongCall
@@ -204,7 +204,7 @@ def test_a_cancel_does_not_end_in_the_journal_what_another_holds(
         found = identify(owner.pid)
         assert found is not None
         folders.Owner(found, None, "no-process-has-this-mark").write(tmp_path / "r")
-        monkeypatch.setattr(cli, "CANCEL_SECONDS", 0.2)
+        monkeypatch.setattr(attached, "CANCEL_SECONDS", 0.2)
         assert cli.main(["cancel", "r", "--journal", f"file:{tmp_path}"]) == 4
         assert f"process {owner.pid} does not let go" in capsys.readouterr().err
         assert "run_ended" not in (tmp_path / "r" / folders.JOURNAL).read_text()

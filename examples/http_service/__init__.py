@@ -1,0 +1,3 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small HTTP service that embeds platform_recovery. See README.md."""
