@@ -408,7 +408,7 @@ def _readiness(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from . import attached, folders
+    from . import attached
     from ._collection import module
 
     folder = _find(options.journal, options.run)
@@ -433,7 +433,6 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from . import folders
     from .attached import AttachedRun
 
     run = AttachedRun(_find(options.journal, options.run))
