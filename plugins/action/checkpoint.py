@@ -17,16 +17,13 @@ from typing import Any
 from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, provenance, sink
+from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, phases, provenance, sink
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
-from ansible_collections.platform.recovery.plugins.module_utils.report import build
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import forecasts
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
-
-Milestone = tuple[str, Mapping[str, Any]]
 
 # By how much the clock that stamped an alert may be ahead of this one.
 CLOCK_SKEW_SECONDS = 60
@@ -103,7 +100,7 @@ def _begin(call: Call) -> dict[str, Any]:
     run.journal.append(PROVENANCE_EVENT, **_provenance())
     if not resumed and options["mode"] != "readiness":
         run.journal.append(forecast.FORECAST, **_forecast(call, run))
-    report, lines = _rendered(run)
+    report, lines = phases.rendered(run)
     lines += [f"Forecast: {line}" for line in forecasts(report)] + sink.loud(run.folder)
     if key and not Path(key).is_file():
         lines.append(f"The evidence will not be signed: there is no key {key}")
@@ -118,27 +115,10 @@ def _begin(call: Call) -> dict[str, Any]:
 
 
 def _phase(call: Call, run: runs.Run) -> dict[str, Any]:
+    """Begin a phase in which none of our steps works; a play that has some declares it instead."""
     title = call.options["title"] or call.task_vars.get("ansible_play_name") or call.options["phase"]
-    # 0 stands for none, because a role's input cannot be left out.
-    phase = {"phase": call.options["phase"], "title": title, "budget_seconds": call.options["budget_seconds"] or None}
-
-    def enter() -> list[Milestone]:
-        """Several databases side by side enter a phase together: the first of them opens it."""
-        open_phase = _open_phase(_report(run))
-        if open_phase and open_phase["name"] == phase["phase"]:
-            return []
-        return [*_closing(open_phase), ("phase_started", phase)]
-
-    run.journal.append_all(enter)
-    forecast.note(run.journal)
-    report, lines = _rendered(run)
-    current = {key: report["phases"][-1][key] for key in ("name", "title", "budget_seconds", "started_at")}
-    return {
-        "phase": current,
-        "clock": report["clock"],
-        "objectives": report["objectives"],
-        "lines": lines + sink.loud(run.folder),
-    }
+    phase = phases.Phase(call.options["phase"], str(title), call.options["budget_seconds"] or None)
+    return phases.enter(run, phase) or phases.standing(run.report())
 
 
 def _decision(call: Call, run: runs.Run) -> dict[str, Any]:
@@ -164,9 +144,9 @@ def _next_action(call: Call, run: runs.Run) -> dict[str, Any]:
 
 def _end(call: Call, run: runs.Run) -> dict[str, Any]:
     _next_action(call, run)
-    before = _report(run)
+    before = run.report()
     ended = ("run_ended", {"outcome": call.options["outcome"] or _outcome(before)})
-    run.journal.append_all(lambda: [*_closing(_open_phase(before)), ended])
+    run.journal.append_all(lambda: [*phases.closing(phases.open_phase(before)), ended])
     sink.secure_end(run.folder, run.journal)
     try:
         report = run.render()
@@ -220,27 +200,6 @@ def _provenance() -> dict[str, Any]:
     }
 
 
-def _open_phase(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    last = report["phases"][-1] if report["phases"] else None
-    return last if last and last["ended_at"] is None else None
-
-
-def _closing(phase: Mapping[str, Any] | None) -> list[Milestone]:
-    if phase is None:
-        return []
-    seconds = round(clock.parse(clock.utc_now()) - clock.parse(phase["started_at"]), 3)
-    outcome = "changed" if phase.get("changed") else "ok"
-    return [("phase_ended", {"phase": phase["name"], "seconds": seconds, "outcome": outcome})]
-
-
-def _rendered(run: runs.Run) -> tuple[dict[str, Any], list[str]]:
-    """Render on the way; a report that cannot be written must not stop a recovery."""
-    try:
-        return run.render(), []
-    except (JournalError, OSError) as error:
-        return _report(run), [f"The report could not be written, the run goes on: {error}"]
-
-
 def _outcome(report: Mapping[str, Any]) -> str:
     """Say how a run ended that has come to its end: well, unless a step failed on the way."""
     if any(failure["attempt"] == report["attempts"] for failure in report["failures"]):
@@ -251,22 +210,6 @@ def _outcome(report: Mapping[str, Any]) -> str:
         return "recovered"
     checks = report["checks"]
     return "ready" if checks and all(check["verdict"] == "ready" for check in checks) else "not_ready"
-
-
-def _report(run: runs.Run) -> dict[str, Any]:
-    if not run.journal.path.exists():
-        raise StepFailed(
-            f"the journal of run {run.id} is gone",
-            wanted=str(run.journal.path),
-            observed="no such file",
-            next_action=f"find out who removed {run.folder}, then start a new run",
-        )
-    try:
-        return build(run.journal.records())
-    except JournalError as error:
-        raise StepFailed(
-            error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
-        ) from error
 
 
 def _stamp(text: str) -> str:

@@ -231,6 +231,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             self._take_in(data)
         elif result._task.action == LEASE:
             self._heartbeat.follow(data)
+        if data.get("entered"):
+            self._take_in(data["entered"])
         if self._recovery and "results" not in data:
             self._show(result, data)
         if self._default():
@@ -450,7 +452,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
     # The run
 
     def _take_in(self, data: Mapping[str, Any]) -> None:
-        """Learn from a checkpoint what run is open, in which phase, and from when the clock runs."""
+        """Learn what run is open, in which phase, and from when the clock runs."""
         if data.get("id") and data.get("folder"):
             self._recovery = True
             self._run = Run.at(str(data["id"]), str(data["folder"]))

@@ -115,6 +115,24 @@ class Run:
             self.journal.append("step_failed", **failure)
             self.render()
 
+    def report(self) -> dict[str, Any]:
+        """Say what the journal tells, as the report does. Raises StepFailed where there is no journal any more."""
+        from .report import build
+
+        if not self.journal.path.exists():
+            raise StepFailed(
+                f"the journal of run {self.id} is gone",
+                wanted=str(self.journal.path),
+                observed="no such file",
+                next_action=f"find out who removed {self.folder}, then start a new run",
+            )
+        try:
+            return build(self.journal.records())
+        except JournalError as error:
+            raise StepFailed(
+                error.what, wanted=error.wanted, observed=error.observed, next_action=error.next_action
+            ) from error
+
     def render(self) -> dict[str, Any]:
         """Render the report files from the journal."""
         # The renderer is not needed by the many actions that only append.

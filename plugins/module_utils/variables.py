@@ -36,8 +36,8 @@ VARIABLES = {
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }
-# What our own plays and roles keep under this prefix: the inputs and result of recovery_run, and the lease.
-OWN = ("recovery_run_", "recovery_lease_")
+# What our own plays and roles keep under this prefix: the inputs and result of recovery_run, the lease, a play's phase.
+OWN = ("recovery_run_", "recovery_lease_", "recovery_phase_")
 
 
 def misspelt(names: Iterable[str]) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, schema, sink
+from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, phases, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
@@ -138,6 +138,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         begin = time.monotonic()
         run = self.opened(variables)
         try:
+            entered = self._enter(run, variables)
             options = self._validated()
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
@@ -154,6 +155,8 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                 )
                 result.setdefault("changed", False)
                 result.update(self.act(call))
+            if entered:
+                result |= {"entered": entered, "lines": [*entered["lines"], *result.get("lines", [])]}
             if not self._task.no_log:
                 advise(call, result)
         except RecoveryError as error:
@@ -166,6 +169,12 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             result.update({**failure, "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result
+
+    def _enter(self, run: Run | None, variables: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Enter the phase that the play declares; the first action in it says so in its result."""
+        value = self._templar.template(variables.get(phases.VARIABLE)) if run else None
+        phase = phases.declared(value, str(variables.get("ansible_play_name") or ""))
+        return phases.enter(run, phase) if run and phase else None
 
     def _validated(self) -> dict[str, Any]:
         checker = schema.Validator(maps=self.MAPS)

@@ -99,7 +99,7 @@ def test_a_run_is_refused_then_approved_then_takes_the_lease_and_gives_it_back(s
     code, output, report = site.run()
     assert code == 2
     assert report["exit_code"] == 4, output
-    assert verdicts(report) == {"approvals": "refuse"}
+    assert verdicts(report) == {"confirmation": "pass", "approvals": "refuse"}
     assert "recovery approve r1 --as NAME" in " ".join(report["next_actions"])
     assert not (site.folder / "lease").exists()
     site.approve("bob")
