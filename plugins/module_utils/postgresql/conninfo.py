@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,7 +93,15 @@ def replication(own: str, pattern: str, primary: Member, follower: Member) -> di
     turned = {key: value for key, value in chosen.items() if key not in PLACES}
     # Among a standby's own settings the name is its own; the other member's would name the other member.
     named = {} if mine or "application_name" not in chosen else {"application_name": follower.name}
-    return {"host": primary.host, "port": str(primary.port), **turned, **named}
+    return {"host": primary.host, **address_of(primary, chosen), "port": str(primary.port), **turned, **named}
+
+
+def address_of(primary: Member, pattern: Mapping[str, str]) -> dict[str, str]:
+    """Give the primary's address where servers reach one another by address: its name may mean nothing to them."""
+    with contextlib.suppress(ValueError):
+        if "hostaddr" in pattern and primary.address:
+            return {"hostaddr": str(ipaddress.ip_address(primary.address))}
+    return {}
 
 
 def for_tools(following: Mapping[str, str], credentials: Credentials, primary: Member) -> Access:

@@ -93,9 +93,11 @@ mark() {
   sync "$work/state" "$work" 2>/dev/null || sync
 }
 
+# Without -D, which wants a folder: where the data is gone, a configuration beside it still says whom to follow.
 own_setting() {
-  [ -n "$bin" ] && [ -n "$config" ] && [ -r "$config" ] && [ -r "$data/PG_VERSION" ] || return 0
-  "$bin/postgres" -C "$1" -D "$data" -c "config_file=$config" 2>/dev/null 9<&- || :
+  [ -n "$bin" ] && [ -n "$config" ] && [ -r "$config" ] || return 0
+  "$bin/postgres" -C "$1" -c "config_file=$config" -c "data_directory=$data" -c "hba_file=$config" \
+    -c "ident_file=$config" 2>/dev/null 9<&- || :
 }
 
 find_config() {

@@ -221,7 +221,7 @@ def test_a_connection_string_is_read(text: str, wanted: dict[str, str]) -> None:
         (
             "host=old hostaddr=1.1.1.1 user=r application_name=w",
             "",
-            "host=db.east.example port=5432 user=r application_name=w",
+            "host=db.east.example hostaddr=10.0.0.2 port=5432 user=r application_name=w",
         ),
         # The other member's is its pattern, but for the name.
         ("", "host=w user=r application_name=east", "host=db.east.example port=5432 user=r application_name=west"),
