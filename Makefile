@@ -30,7 +30,7 @@ lint: setup ## Style and type gates
 	antsibull-changelog lint
 
 unit: setup ## Fast tests, no server
-	pytest -q tests/unit
+	pytest -q -n 2 tests/unit
 
 compat: setup ## The unit and playbook tests on the oldest and the newest ansible-core
 	@scripts/compat
