@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """(c) From launch to the first acknowledged write through the edge, against a bare script of the same calls.
 
-On the lab, primary killed each time, the two in turn. Measured beside: a switchover's outage, a second run's length.
+On the lab, primary killed each time, the two in turn. Beside: a switchover's outage, a second run's length, readiness.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STALL_SECONDS = 4.5
 def bench() -> dict[str, Any]:
     """Measure by a client that is not the canary."""
     lab("up", ok=False)  # whatever an earlier run left: each round begins with a reset
-    raw, ours, again, outages = [], [], [], []
+    raw, ours, again, outages, checks = [], [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         sink = Path(folder)
         for _ in range(ROUNDS):
@@ -38,6 +38,7 @@ def bench() -> dict[str, Any]:
             checked(failover(sink, **variables()))
             again.append(time.monotonic() - begin)
             outages.append(switchover_outage(sink))
+            checks.append(readiness(sink))
     lab("reset")
     extra = [a - b for a, b in zip(ours, raw, strict=True)]
     rows = [("seconds", "median", "all")]
@@ -47,6 +48,7 @@ def bench() -> dict[str, Any]:
         ("more than the raw script", extra),
         ("second run, nothing to do", again),
         ("switchover: write outage", outages),
+        ("readiness: every check of every role", checks),
     ):
         rows.append((name, f"{statistics.median(figures):.2f}", " ".join(f"{figure:.2f}" for figure in figures)))
     return {
@@ -56,6 +58,7 @@ def bench() -> dict[str, Any]:
             ("more than the raw script, s", statistics.median(extra), 3.0),
             ("second run, s", statistics.median(again), 5.0),
             ("switchover outage, s", statistics.median(outages), 2.4),
+            ("readiness, s", statistics.median(checks), 5.0),
         ],
     }
 
@@ -90,6 +93,14 @@ def switchover_outage(sink: Path) -> float:
         checked(failover(sink, **variables(recovery_mode="switchover")))
         client.wait_for(20)
     return client.outage()
+
+
+def readiness(sink: Path) -> float:
+    """Check a healthy platform; gives how long that took."""
+    lab("reset")
+    begin = time.monotonic()
+    checked(failover(sink, playbook="readiness", recovery_target=EAST))
+    return time.monotonic() - begin
 
 
 def checked(ended: Ended) -> None:

@@ -1,12 +1,11 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Readiness on a real platform: it tells what is so, within its time, and leaves everything as it was."""
+"""Readiness on a real platform: it tells what is so and leaves everything as it was."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from tests.support.platform import BIN, EAST, ROOT, WEST, environment, lab, serv
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
 
-LONGEST_SECONDS = 5.0
 COUNTED = (
     "SELECT count(*) FROM pg_database",
     "SELECT count(*) FROM pg_roles",
@@ -43,14 +41,12 @@ LISTED = (
 )
 
 
-def readiness(sink: Path, *words: str, inventory: Path | str = "inventories/lab") -> tuple[int, dict[str, Any], float]:
-    """Call the CLI; gives its exit code, its report, and how long it took from outside."""
+def readiness(sink: Path, *words: str, inventory: Path | str = "inventories/lab") -> tuple[int, dict[str, Any]]:
+    """Call the CLI; gives its exit code and its report."""
     argv = [BIN / "recovery", "readiness", "--inventory", inventory, "--journal", f"file:{sink}", "--json", *words]
-    begun = time.monotonic()
     done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=120)
-    took = time.monotonic() - begun
     assert done.stdout.strip(), done.stderr
-    return done.returncode, json.loads(done.stdout), took
+    return done.returncode, json.loads(done.stdout)
 
 
 def verdicts(report: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -75,16 +71,12 @@ def everything() -> dict[str, Any]:
     return found
 
 
-def test_a_healthy_platform_is_ready_within_its_time_and_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_healthy_platform_is_ready_and_stays_as_it_was(tmp_path: Path) -> None:
     before = everything()
-    taken = []
-    for _ in range(3):  # on a machine that does something else as well, the shortest says what readiness needs
-        code, report, seconds = readiness(tmp_path, "--target", EAST)
-        bad = [check for check in report["checks"] if check["verdict"] != "ready"]
-        assert (code, report["outcome"], bad) == (0, "ready", [])
-        taken.append(seconds)
+    code, report = readiness(tmp_path, "--target", EAST)
+    bad = [check for check in report["checks"] if check["verdict"] != "ready"]
+    assert (code, report["outcome"], bad) == (0, "ready", [])
     assert everything() == before
-    assert min(taken) <= LONGEST_SECONDS, taken
     assert report["changed"] is False
     assert {check["role"] for check in report["checks"]} == {
         "recovery_run", "platform", "pg_observe", "pg_fence", "pg_promote", "data_integrity", "service_repoint",
@@ -102,7 +94,7 @@ def test_a_healthy_platform_is_ready_within_its_time_and_stays_as_it_was(tmp_pat
 
 
 def test_without_a_target_it_is_the_region_that_stands_by_and_the_mode_is_the_same(tmp_path: Path) -> None:
-    code, report, _ = readiness(tmp_path)
+    code, report = readiness(tmp_path)
     assert (code, report["target"]) == (0, EAST)
     code, by_mode, _ = recovery(tmp_path, "--mode", "readiness", "--target", EAST)
     assert (code, by_mode["playbook"], by_mode["outcome"]) == (0, "readiness", "ready")
@@ -110,11 +102,11 @@ def test_without_a_target_it_is_the_region_that_stands_by_and_the_mode_is_the_sa
 
 
 def test_what_is_broken_is_named_with_its_mend_and_hides_nothing_else(tmp_path: Path) -> None:
-    _, whole, _ = readiness(tmp_path, "--target", EAST)
+    _, whole = readiness(tmp_path, "--target", EAST)
     lab("break", "kill", f"{WEST}/postgresql")
     lab("break", "isolate", f"{EAST}/kubernetes")
     before = standing()
-    code, report, _ = readiness(tmp_path, "--target", EAST)
+    code, report = readiness(tmp_path, "--target", EAST)
     assert (code, report["outcome"], report["exit_code"]) == (4, "not_ready", 4)
     told = verdicts(report)
     # The same questions, all of them.
@@ -132,7 +124,7 @@ def test_what_is_broken_is_named_with_its_mend_and_hides_nothing_else(tmp_path: 
 
 def test_an_account_that_is_refused_is_not_ready_and_its_password_is_not_shown(tmp_path: Path) -> None:
     inventory = changed_inventory(tmp_path, wrong_password)
-    code, report, _ = readiness(tmp_path / "runs", "--target", EAST, inventory=inventory)
+    code, report = readiness(tmp_path / "runs", "--target", EAST, inventory=inventory)
     assert code == 4
     assert verdicts(report)[f"platform_db {WEST}", "sql"] == "not_ready"
     assert verdicts(report)[f"platform_db cluster {EAST}", "rights"] == "ready"
@@ -141,7 +133,7 @@ def test_an_account_that_is_refused_is_not_ready_and_its_password_is_not_shown(t
 
 
 def test_while_a_lease_is_held_the_next_run_is_not_ready(tmp_path: Path) -> None:
-    _, before, _ = readiness(tmp_path, "--target", EAST)
+    _, before = readiness(tmp_path, "--target", EAST)
     assert verdicts(before)[f"lease, cluster {EAST}", "lease"] == "ready"
     home = {"provider": "kubernetes", "cluster": EAST, "context": None, "namespace": "default", "name": "recovery-lab"}
     home["kubeconfig"] = servers()[f"{EAST}/kubernetes"]["connect"]["kubeconfig"]
@@ -149,7 +141,7 @@ def test_while_a_lease_is_held_the_next_run_is_not_ready(tmp_path: Path) -> None
     grant, _ = lease.take(store, lease.holder("ann", "another-run", controller()), 60)
     held = lease.Held([(store, grant)])
     try:
-        code, report, _ = readiness(tmp_path, "--target", EAST)
+        code, report = readiness(tmp_path, "--target", EAST)
         assert store.read()[0].term == grant.term
     finally:
         held.release()
