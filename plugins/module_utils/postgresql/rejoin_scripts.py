@@ -96,17 +96,21 @@ mark() {
 # Without -D, which wants a folder: where the data is gone, a configuration beside it still says whom to follow.
 own_setting() {
   [ -n "$bin" ] && [ -n "$config" ] && [ -r "$config" ] || return 0
-  "$bin/postgres" -C "$1" -c "config_file=$config" -c "data_directory=$data" -c "hba_file=$config" \
+  "$bin/postgres" -C "$1" -c "config_file=$config" -c "data_directory=$own" -c "hba_file=$config" \
     -c "ident_file=$config" 2>/dev/null 9<&- || :
 }
 
+# Where a copy was begun, the data holds the other server's configuration, and its own is kept beside it.
 find_config() {
+  own=$data
+  [ ! -e "$work/conf/complete" ] || own=$work/conf
   config=$described_config
-  [ -n "$config" ] || config=$data/postgresql.conf
+  [ -n "$config" ] || config=$own/postgresql.conf
 }
 
 # The server, with its log replayed, reachable by nobody but this account: no network, a socket in a private folder,
-# no archiving, no replication, no extension's background work. Command-line settings count above all files.
+# no archiving, no replication, no extension's background work. Command-line settings count above all files. A start
+# writes wal_log_hints into the control file, where pg_rewind looks for it.
 start_isolated() {
   socket=$(mktemp -d) || fail "no temporary folder"
   printf 'local all all trust\n' >"$socket/hba"
@@ -116,7 +120,7 @@ start_isolated() {
   slots=$(ls "$data/pg_replslot" 2>/dev/null | wc -l)
   "$bin/postgres" -D "$data" -c "config_file=$socket/empty" -c "hba_file=$socket/hba" -c "ident_file=$socket/empty" \
     -c listen_addresses= -c "unix_socket_directories=$socket" -c unix_socket_permissions=0700 -c ssl=off \
-    -c archive_mode=off -c "wal_level=$wal_level" -c wal_keep_size=10000000 -c max_slot_wal_keep_size=-1 \
+    -c archive_mode=off -c "wal_level=$wal_level" -c "wal_log_hints=$hints" -c wal_keep_size=10000000 -c max_slot_wal_keep_size=-1 \
     -c "max_replication_slots=$((slots + 10))" -c max_wal_senders=0 -c "max_prepared_transactions=$prepared" \
     -c max_logical_replication_workers=0 -c shared_preload_libraries= -c session_preload_libraries= \
     -c local_preload_libraries= -c autovacuum=off -c default_transaction_read_only=on -c synchronous_standby_names= \
@@ -221,6 +225,12 @@ MEASURE = r"""
 main() {
   lock
   find_programs || fail "no PostgreSQL $major programs were found on this host"
+  # On an idle server, right after a switch of segments, the file in which the log would go on is not there yet.
+  newest=$(ls "$data/pg_wal" | grep -E '^[0-9A-F]{24}$' | grep "^${segment%????????????????}" | sort | tail -n 1)
+  if [ "$newest" = "$segment_before" ]; then
+    say records 0
+    return
+  fi
   report=$(mktemp) || fail "no temporary file"
   "$bin/pg_waldump" -p "$data/pg_wal" -t "$fork_timeline" -s "$fork" 2>"$report" |
     awk -v most="$most" "$summary" | tail -n 1 | {

@@ -195,7 +195,13 @@ class Rejoin:
         """Count what the member's log holds beyond the fork."""
         if fork.at is None:
             return Beyond(host.control.checkpoint if host.control else 0)
-        values = {"fork": format_lsn(fork.at), "fork_timeline": fork.timeline}
+        size = host.control.segment_bytes if host.control else ControlFile.segment_bytes
+        values = {
+            "fork": format_lsn(fork.at),
+            "fork_timeline": fork.timeline,
+            "segment": segment_names(fork.timeline, fork.at, fork.at, size)[0],
+            "segment_before": segment_names(fork.timeline, fork.at - size, fork.at - size, size)[0],
+        }
         done = self.run("measure", values, seconds=self.request.copy_seconds)
         return beyond_from(facts_from(self.must(done, "examined").output), fork.at)
 
@@ -215,6 +221,7 @@ class Rejoin:
             "lock_seconds": rejoin_scripts.LOCK_SECONDS,
             "wal_level": control.wal_level if control else "replica",
             "prepared": control.prepared_transactions if control else 0,
+            "hints": "on" if control and control.can_rewind else "off",
             "most": DELETED_MOST,
             "summary": rejoin_scripts.SUMMARY,
             **(values or {}),

@@ -112,7 +112,7 @@ def test_a_cancel_from_another_process_ends_all_of_it_at_once(place: Place, laun
     seconds, remaining, outcome = python(place, CANCEL, place.cwd).split(" ")
     assert (remaining, outcome) == ("()", "cancelled")
     assert of_run(owner.mark) == set()
-    assert float(seconds) < 3  # in 1 s as a rule, but the machine may be busy
+    assert float(seconds) < 5  # in 1 s as a rule, but the machine may be busy
     assert "enough" in (launched.folder / folders.JOURNAL).read_text()
     assert launched.status().exit_code == 5
     assert isinstance(list(launched.events())[-1], pr.RunEnded)

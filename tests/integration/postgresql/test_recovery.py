@@ -396,4 +396,5 @@ def test_a_full_disk_on_the_standby_is_found_before_anything_is_touched(pair: Pa
         assert pair.west.sql("SELECT current_setting('default_transaction_read_only')") == "off"
     finally:
         pair.east.kill()
-        subprocess.run(["umount", pair.east.data], check=True)
+        # What the killed server had forked notices its end a moment later.
+        wait_for(lambda: subprocess.run(["umount", pair.east.data], check=False).returncode == 0)

@@ -148,7 +148,7 @@ def test_both_ways_many_times_without_leftovers(pair: Pair) -> None:
 
 
 CUTS = [
-    ("save", "start_isolated\n    rows_of"),
+    ("save", "start_isolated\n      rows_of"),
     ("save", "rows_of || exit 1"),
     ("save", ': >"$folder/complete"'),
     ("rewind", "write_passfile\n  mark rewinding"),
@@ -187,7 +187,7 @@ def test_a_rebuild_that_is_cut_short_is_begun_again(pair: Pair) -> None:
     follows(pair.west, pair.east)
 
 
-def test_damaged_files_are_not_overwritten_unless_that_is_accepted(pair: Pair) -> None:
+def test_damaged_files_are_not_overwritten_unless_that_is_accepted(pair: Pair, tmp_path: Path) -> None:
     fail_over(pair, pair.west, pair.east, "lost")
     control = pair.west.data / "global/pg_control"
     control.write_bytes(b"\0" * control.stat().st_size)
@@ -196,7 +196,8 @@ def test_damaged_files_are_not_overwritten_unless_that_is_accepted(pair: Pair) -
         take_back(pair, pair.west)
     assert digest(pair.west) == before
     journal = Journal()
-    done = take_back(pair, pair.west, allow_data_loss=True, reason="the rows were entered again", journal=journal)
+    accepted: dict[str, Any] = {"allow_data_loss": True, "reason": "the rows were entered again"}
+    done = take_back(pair, pair.west, **accepted, lists=str(tmp_path), journal=journal)
     assert done["members"]["west"]["way"] == "rebuild"
     assert "COMMIT" in (Path(done["members"]["west"]["saved"]["folder"]) / "wal.txt").read_text()
     assert journal.verdict("unreplicated data") == "override"
@@ -257,13 +258,15 @@ def test_two_primaries_are_refused(pair: Pair) -> None:
 
 def test_nothing_is_overwritten_where_the_primary_is_out_of_reach(pair: Pair) -> None:
     fail_over(pair, pair.west, pair.east, "lost")
-    with pair.east.session() as session:
-        session.run("ALTER ROLE postgres NOREPLICATION")
+    rules = pair.east.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text("host replication all all reject\n" + before)
+    pair.east.sql("SELECT pg_reload_conf()")
     with pytest.raises(PreconditionFailed, match="does not reach east"):
         take_back(pair, pair.west)
     assert "rewind" not in pair.scripts.ran
-    with pair.east.session() as session:
-        session.run("ALTER ROLE postgres REPLICATION")
+    rules.write_text(before)
+    pair.east.sql("SELECT pg_reload_conf()")
     assert take_back(pair, pair.west)["members"]["west"]["way"] == "rewind"
     follows(pair.west, pair.east)
 
