@@ -120,7 +120,8 @@ start_isolated() {
   slots=$(ls "$data/pg_replslot" 2>/dev/null | wc -l)
   "$bin/postgres" -D "$data" -c "config_file=$socket/empty" -c "hba_file=$socket/hba" -c "ident_file=$socket/empty" \
     -c listen_addresses= -c "unix_socket_directories=$socket" -c unix_socket_permissions=0700 -c ssl=off \
-    -c archive_mode=off -c "wal_level=$wal_level" -c "wal_log_hints=$hints" -c wal_keep_size=10000000 -c max_slot_wal_keep_size=-1 \
+    -c archive_mode=off -c "wal_level=$wal_level" -c "wal_log_hints=$hints" \
+    -c wal_keep_size=10000000 -c max_slot_wal_keep_size=-1 \
     -c "max_replication_slots=$((slots + 10))" -c max_wal_senders=0 -c "max_prepared_transactions=$prepared" \
     -c max_logical_replication_workers=0 -c shared_preload_libraries= -c session_preload_libraries= \
     -c local_preload_libraries= -c autovacuum=off -c default_transaction_read_only=on -c synchronous_standby_names= \
