@@ -158,13 +158,13 @@ def test_a_run_is_attached_to_after_its_embedding_process_was_killed(place: Plac
 
 def test_a_launched_run_is_timed_out_by_its_keeper(place: Place) -> None:
     run = pr.launch(
-        place.playbook, inventory=place.inventory, cwd=place.cwd, run_id="r", variables={"pause": 300}, timeout=15
+        place.playbook, inventory=place.inventory, cwd=place.cwd, run_id="r", variables={"pause": 300}, timeout=25
     )
     mark = owned(run.folder).mark
     result = run.wait(90)
     assert (result.outcome, result.exit_code) == ("cancelled", 5)
     assert of_run(mark) == set()
-    assert "timed out after 15 s" in (run.folder / folders.JOURNAL).read_text()
+    assert "timed out after 25 s" in (run.folder / folders.JOURNAL).read_text()
 
 
 def test_the_keepers_own_signal_cancels(launched: pr.AttachedRun) -> None:
