@@ -19,9 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from platform_recovery import folders
 from tests.faults.test_killed_controller import FAILBACK, FAILOVER, RERUN_CODES, SECONDS, SWITCHOVER, Checklist
 from tests.support import ledger
 from tests.support.double import Called, Double
+from tests.support.killer import alive, below
 from tests.support.platform import BIN, ROOT, Ended, failover, lab
 from tests.support.standing import leftovers, wait_for_standing, writers
 from tests.support.standing import standing as standing_now
@@ -108,20 +110,22 @@ class Staircase:
         argv += ["--target", wish["recovery_target"], "--confirm", wish["recovery_confirm"]]
         with subprocess.Popen(argv, cwd=ROOT, env=double.environment(), stdout=subprocess.PIPE, text=True) as process:
             until(double.begun, 60, f"{double.step} to begin")
-            begin = time.monotonic()
-            subprocess.run(
-                [BIN / "recovery", "cancel", run_id, "--journal", f"file:{self.folder}"],
-                cwd=ROOT,
-                check=False,
-                capture_output=True,
-            )
-            until(lambda: not processes_of(run_id), 30, "the run's processes to end")
-            took = time.monotonic() - begin
+            took = self._cancel(run_id, [pid for pid in below(process.pid) if pid != process.pid])
             printed, _ = process.communicate(timeout=60)
         wrong = [] if process.returncode == 5 else [f"exit code {process.returncode}: {printed[-500:]}"]
         if wrong or json.loads(printed)["outcome"] != "cancelled":
             wrong.append(f"it is not called cancelled: {printed[-300:]}")
-        return wrong + ([f"processes were alive for {took:.1f} s"] if took > CANCEL_SECONDS + STARTING_SECONDS else [])
+        return wrong + ([f"processes were alive for {took:.1f} s"] if took > CANCEL_SECONDS else [])
+
+    def _cancel(self, run_id: str, work: list[int]) -> float:
+        """Cancel it from another process; gives the seconds from the request until nothing of the run is alive."""
+        argv = [BIN / "recovery", "cancel", run_id, "--journal", f"file:{self.folder}"]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            # That program has to start before it can ask; the request is a file.
+            until((self.folder / run_id / folders.CANCEL).exists, 60, "the cancel to be asked for")
+            begin = time.monotonic()
+            until(lambda: not (any(map(alive, work)) or playbooks()), 30, "the run's processes to end")
+            return time.monotonic() - begin
 
     def recovers(self) -> list[str]:
         """The last step of the staircase: left alone, it comes to the end."""
@@ -131,12 +135,8 @@ class Staircase:
         return wait_for_standing(self.wanted)
 
 
-# `recovery cancel` is a program that has to start before it can ask.
-STARTING_SECONDS = 1.5
-
-
-def processes_of(run_id: str) -> list[str]:
-    return [line for line in leftovers() if run_id in line and "canary_client" not in line]
+def playbooks() -> list[str]:
+    return [line for line in leftovers() if "canary_client" not in line]
 
 
 def until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -159,6 +159,10 @@ def climb(staircase: Staircase, seconds: float, tell: Callable[[str], None]) -> 
         if time.monotonic() > deadline:
             break
         found[step] = staircase.stop_at(step)
+        if found[step]:
+            # What was not noticed may have gone on to the end: the next step needs a platform that still has it to do.
+            lab("reset")
+            staircase.begin()
         ledger.note(campaign, step, "; ".join(found[step])[:300] or "noticed")
     left = staircase.recovers()
     tell(

@@ -90,13 +90,14 @@ def wrapped(run: Callable[..., dict[str, Any]], plan: Plan) -> Callable[..., dic
 
 def jump(plan: Plan) -> None:
     """Let the wall clock of this process and its workers jump once the step has begun; the monotonic one never does."""
-    real, stamp = time.time, plan.log
+    real, real_ns, log = time.time, time.time_ns, plan.log
 
-    def stepped() -> float:
-        begun = stamp.exists() and f'"step": "{plan.step}"' in stamp.read_text()
-        return real() + (plan.clock_seconds if begun else 0)
+    def by() -> float:
+        begun = log.exists() and f'"step": "{plan.step}"' in log.read_text()
+        return plan.clock_seconds if begun else 0
 
-    time.time = stepped
+    time.time = lambda: real() + by()
+    time.time_ns = lambda: real_ns() + int(by() * 1e9)
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
