@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
 
 FIRST_SEED = int(os.environ.get("RECOVERY_FAULTS_SEED", "1"))
 RUNS = int(os.environ.get("RECOVERY_FAULTS_RUNS", "300"))
-IN_CI_SECONDS = 45
+IN_CI_SECONDS = 20
 # How often a platform that was healed may be called upon again.
 ATTEMPTS = 3
 # No file of the server may grow beyond this: what a full disk does to it, without a disk. Made by RLIMIT_FSIZE.

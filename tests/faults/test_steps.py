@@ -33,10 +33,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
 # After a cancel nothing may be alive any longer than that.
 CANCEL_SECONDS = 2.0
 # CI's slice: where a wrong answer would cost most.
-IN_CI = (
-    "pg_fence : Stop the old primary for good and prove it",
-    "pg_promote : Promote the standby and prove a committed write",
-)
+IN_CI = "pg_fence : Stop the old primary for good and prove it"
 
 
 @dataclass
@@ -159,8 +156,8 @@ def climb(staircase: Staircase, seconds: float, tell: Callable[[str], None]) -> 
         if time.monotonic() > deadline:
             break
         found[step] = staircase.stop_at(step)
-        if found[step]:
-            # What was not noticed may have gone on to the end: the next step needs a platform that still has it to do.
+        if found[step] or staircase.fault == "lie":
+            # It may have been noticed late or not at all: the next step needs a platform that still has it to do.
             lab("reset")
             staircase.begin()
         ledger.note(campaign, step, "; ".join(found[step])[:300] or "noticed")
@@ -184,9 +181,9 @@ def test_a_step_that_does_not_work_is_noticed(
     climb(Staircase(checklist, fault, tmp_path), SECONDS, tell)
 
 
-def test_a_fence_and_a_promotion_that_lie_are_noticed(
+def test_a_fence_that_lies_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
 ) -> None:
     """CI's slice."""
-    monkeypatch.setenv("RECOVERY_FAULTS_STEPS", ";".join(IN_CI))
+    monkeypatch.setenv("RECOVERY_FAULTS_STEPS", IN_CI)
     climb(Staircase(FAILOVER, "lie", tmp_path), 120, tell)
