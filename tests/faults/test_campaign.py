@@ -205,6 +205,7 @@ def bring_back(case: Case, folder: Path, runs: list[Ended]) -> list[str]:
 def campaign(folder: Path, seconds: float, tell: Callable[[str], None]) -> None:
     """Do as many seeds as the time allows."""
     wanted = settled()
+    ledger.size("Random campaign", RUNS)
     found: dict[str, list[str]] = {}
     acknowledged = 0
     deadline = time.monotonic() + seconds

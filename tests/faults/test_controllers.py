@@ -89,6 +89,7 @@ def test_of_two_controllers_in_the_same_instant_one_works(tmp_path: Path, tell: 
     """The first pair recovers; the others find it done. Who holds the lease is decided before that all the same."""
     FAILOVER.prepare()
     found: dict[int, list[str]] = {}
+    ledger.size("Two controllers in the same instant", TIMES)
     apart = 0
     for turn in range(TIMES):
         for attempt in range(MOST_TURNS):

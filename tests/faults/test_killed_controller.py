@@ -109,6 +109,7 @@ class Campaign:
             assert ended.code in RERUN_CODES, ended.output
             assert before is None or timeline() == before + 1
             self.records[checklist.name] = len(ended.journal)
+            ledger.size(f"Kill points of {checklist.name}", len(ended.journal))
             self.wanted[checklist.name] = settled()
 
     def _next(self) -> int:

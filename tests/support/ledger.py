@@ -14,9 +14,16 @@ from tests.support.platform import ROOT
 
 # `make faults` renews what stands in the documentation; any other run keeps its results to itself.
 KEPT, OWN, PAGE = ROOT / "tests/faults/ledger.json", ROOT / "build/faults.json", ROOT / "docs/faults.md"
+SIZES = "sizes"
 HEAD = """# Faults: what is broken on purpose, and what came of it
 
 Made by `make faults`, which renews it; the seeds are printed there. How to repeat one failure stands at the end.
+
+- *Kill points:* ansible-playbook and all below it die by SIGKILL right after a record of the journal was written. The same call again
+  must end as an undisturbed run does: primary, slots, settings, processes, masks, workloads, lease, files, and one promotion.
+- *Steps:* one action of ours fails, hangs (and is cancelled: exit 5, nothing alive after 2 s), or reports a success that was none.
+- *Random campaign:* faults before and during runs, under a client that remembers what was acknowledged. No write may be gone but
+  those that the way back lists as saved; `small_files` is RLIMIT_FSIZE on the server: what a full disk does to it, without a disk.
 
 """
 TAIL = """
@@ -52,6 +59,14 @@ def note(campaign: str, case: str, result: str, **more: Any) -> None:
     path().write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
+def size(campaign: str, count: int) -> None:
+    """Keep how many cases a campaign has, so that what was not tried is no secret."""
+    content = read()
+    content.setdefault(SIZES, {})[campaign] = {"count": count}
+    path().parent.mkdir(parents=True, exist_ok=True)
+    path().write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
 def oldest_first(campaign: str, cases: list[str]) -> list[str]:
     """Order cases by when they were exercised last, never ones first."""
     known = read().get(campaign, {})
@@ -62,8 +77,9 @@ def render() -> str:
     """Write the page."""
     content = read()
     parts = [HEAD]
-    for campaign in sorted(name for name in content if not name.startswith("step ")):
-        parts.append(_campaign(campaign, content[campaign]))
+    for campaign in sorted(name for name in content if name != SIZES and not name.startswith("step ")):
+        size_of = content.get(SIZES, {}).get(campaign, {}).get("count")
+        parts.append(_campaign(campaign, content[campaign], size_of or len(content[campaign])))
     for playbook in sorted(
         {name.removeprefix("step ").partition(": ")[0] for name in content if name.startswith("step ")}
     ):
@@ -71,11 +87,12 @@ def render() -> str:
     return "".join(parts) + TAIL
 
 
-def _campaign(name: str, cases: dict[str, dict[str, Any]]) -> str:
+def _campaign(name: str, cases: dict[str, dict[str, Any]], count: int) -> str:
     good = sum(case["result"] == "ok" for case in cases.values())
     newest = max(case["exercised"] for case in cases.values())
     oldest = min(case["exercised"] for case in cases.values())
-    lines = [f"## {name}\n\n{good} of {len(cases)} as wanted; exercised between {oldest} and {newest} UTC.\n"]
+    tried = f"{len(cases)} of {count} tried, {good} of them as wanted"
+    lines = [f"## {name}\n\n{tried}; exercised between {oldest} and {newest} UTC.\n"]
     lines += [
         f"- {case}: {found['result']} ({found['exercised']})\n"
         for case, found in cases.items()

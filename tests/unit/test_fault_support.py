@@ -63,8 +63,9 @@ def test_results_are_kept_and_rendered(tmp_path: Path, monkeypatch: pytest.Monke
     ledger.note("Kill points of a, b", "2", "two writers")
     ledger.note("step a b: fail", "role : task", "noticed")
     ledger.note("step a b: lie", "role : other", "noticed")
+    ledger.size("Kill points of a, b", 7)
     page = ledger.render()
-    assert "1 of 2 as wanted" in page
+    assert "2 of 7 tried, 1 of them as wanted" in page
     assert "- 2: two writers" in page
     assert "| step | fail | lie |" in page
     assert "| role : other | not yet | noticed" in page
