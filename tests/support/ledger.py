@@ -19,11 +19,14 @@ HEAD = """# Faults: what is broken on purpose, and what came of it
 
 Made by `make faults`, which renews it; the seeds are printed there. How to repeat one failure stands at the end.
 
-- *Kill points:* ansible-playbook and all below it die by SIGKILL right after a record of the journal was written. The same call again
-  must end as an undisturbed run does: primary, slots, settings, processes, masks, workloads, lease, files, and one promotion.
-- *Steps:* one action of ours fails, hangs (and is cancelled: exit 5, nothing alive after 2 s), or reports a success that was none.
-- *Random campaign:* faults before and during runs, under a client that remembers what was acknowledged. No write may be gone but
-  those that the way back lists as saved; `small_files` is RLIMIT_FSIZE on the server: what a full disk does to it, without a disk.
+- *Kill points:* ansible-playbook and all below it die by SIGKILL right after a record of the journal was written. The
+  same call again must end as an undisturbed run does: primary, slots, settings, processes, masks, workloads, lease,
+  files, and one promotion.
+- *Steps:* one action of ours fails, hangs (and is cancelled: exit 5, nothing alive after 2 s), or reports a success
+  that was none.
+- *Random campaign:* faults before and during runs, under a client that remembers what was acknowledged. No write may be
+  gone but those that the way back lists as saved. `small_files` is RLIMIT_FSIZE on the server: what a full disk does to
+  it, without a disk.
 
 """
 TAIL = """
