@@ -152,6 +152,8 @@ def run_case(case: Case, folder: Path, wanted: dict[str, Any]) -> tuple[list[str
         if case.before:
             case.before.inflict()
         judge_runs.append(disturbed(case, folder))
+        if case.before:
+            case.before.heal()
         lab("heal", ok=False)
         wrong = bring_back(case, folder, judge_runs)
     judge = Judge(client, judge_runs)
