@@ -185,8 +185,11 @@ def disturbed(case: Case, folder: Path) -> Ended:
 
 
 def call(mode: str, folder: Path, isolated: bool = False) -> Ended:
-    more = {"recovery_fence_statement": "powered off, seen by the duty engineer", "recovery_reason": "a test"}
-    wish = {"recovery_target": EAST, "recovery_confirm": EAST, "recovery_mode": mode}
+    more: dict[str, Any] = {
+        "recovery_fence_statement": "powered off, seen by the duty engineer",
+        "recovery_reason": "a test",
+    }
+    wish: dict[str, Any] = {"recovery_target": EAST, "recovery_confirm": EAST, "recovery_mode": mode}
     return failover(folder, **wish, **(more if isolated else {}))
 
 

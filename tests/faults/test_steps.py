@@ -119,7 +119,7 @@ class Staircase:
 
     def _cancel(self, run_id: str, work: list[int]) -> float:
         """Cancel it from another process; gives the seconds from the request until nothing of the run is alive."""
-        argv = [BIN / "recovery", "cancel", run_id, "--journal", f"file:{self.folder}"]
+        argv = [str(BIN / "recovery"), "cancel", run_id, "--journal", f"file:{self.folder}"]
         with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
             # That program has to start before it can ask; the request is a file.
             until((self.folder / run_id / folders.CANCEL).exists, 60, "the cancel to be asked for")
