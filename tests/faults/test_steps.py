@@ -112,9 +112,9 @@ class Staircase:
             until(double.begun, 60, f"{double.step} to begin")
             took = self._cancel(run_id, [pid for pid in below(process.pid) if pid != process.pid])
             printed, _ = process.communicate(timeout=60)
-        wrong = [] if process.returncode == 5 else [f"exit code {process.returncode}: {printed[-500:]}"]
-        if wrong or json.loads(printed)["outcome"] != "cancelled":
-            wrong.append(f"it is not called cancelled: {printed[-300:]}")
+        outcome = json.loads(printed)["outcome"] if printed.strip() else None
+        ended = (process.returncode, outcome)
+        wrong = [] if ended == (5, "cancelled") else [f"it ended with {ended}"]
         return wrong + ([f"processes were alive for {took:.1f} s"] if took > CANCEL_SECONDS else [])
 
     def _cancel(self, run_id: str, work: list[int]) -> float:
