@@ -35,6 +35,7 @@ IN_CI_SECONDS = 20
 ATTEMPTS = 3
 # No file of the server may grow beyond this: what a full disk does to it, without a disk. Made by RLIMIT_FSIZE.
 SMALL_FILE_BYTES = 1 << 20
+FOR_GOOD = float("inf")
 PLACES = tuple(f"{region}/{kind}" for region in (WEST, EAST) for kind in ("postgresql", "kubernetes", "edge"))
 # How late the last rows before a loss may have been acknowledged without having been replicated.
 UNREPLICATED_SECONDS = 1.0
@@ -52,7 +53,8 @@ class Trouble:
     lasts: float
 
     def __str__(self) -> str:
-        return f"{self.fault} {self.place} at {self.after:.1f} s for {self.lasts:.1f} s"
+        lasts = "until the healing" if self.lasts == FOR_GOOD else f"for {self.lasts:.1f} s"
+        return f"{self.fault} {self.place} at {self.after:.1f} s {lasts}"
 
     def inflict(self) -> None:
         if self.fault == "small_files":
@@ -90,8 +92,8 @@ class Case:
         choose = random.Random(seed)
         mode = choose.choice(("failover", "failover", "switchover"))
         primary = f"{WEST}/postgresql"
-        lost = Trouble(choose.choice(("kill", "stop", "freeze", "isolate", "small_files")), primary, 0, 1e9)
-        slow = Trouble("slow", choose.choice(PLACES), 0, 1e9)
+        lost = Trouble(choose.choice(("kill", "stop", "freeze", "isolate", "small_files")), primary, 0, FOR_GOOD)
+        slow = Trouble("slow", choose.choice(PLACES), 0, FOR_GOOD)
         before = lost if mode == "failover" else choose.choice((None, slow))
         during = Trouble(
             choose.choice(("kill", "stop", "freeze", "isolate", "slow")),
