@@ -56,9 +56,9 @@ bench: setup ## Benchmarks, ratios within one run; BENCH=name for one
 	recovery-lab build
 	PYTHONPATH=.collections:runner:lab python -m tests.benchmarks $(BENCH)
 
-faults: setup ## The long fault campaigns
+faults: setup ## The long fault campaigns; RECOVERY_FAULTS_SECONDS bounds each, docs/faults.md is renewed
 	recovery-lab up || recovery-lab reset
-	pytest -q tests/faults
+	RECOVERY_FAULTS_RECORD=1 pytest -q tests/faults
 
 lab-up: setup ## Bring the lab up
 	recovery-lab up

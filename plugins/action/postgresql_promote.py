@@ -21,7 +21,8 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
 )
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
-STATED_CONNECT_SECONDS = 0.3
+# For whoever is said to be stopped.
+FENCED_CONNECT_SECONDS = 0.3
 
 
 class ActionModule(RecoveryAction):
@@ -73,26 +74,28 @@ class ActionModule(RecoveryAction):
             session.close()
 
     def _view(self, options: dict[str, Any], session: Session) -> DatabaseView:
-        """Ask the target, and beside it every member that is not proven stopped: one may have come back."""
+        """Ask the target, and beside it every other member: one may have come back, or may never have been stopped.
+
+        What a fence says is proof, and what a server says now counts more. A stopped one refuses at once.
+        """
         members, credentials = steps.inputs(options)
         fenced, connect = options["fenced"], options["connect_seconds"]
-        others = [m for name, m in members.items() if name != options["target"] and fenced.get(name) != "stopped"]
+        others = [name for name in members if name != options["target"]]
 
         def ask(name: str) -> MemberState:
-            stated = fenced.get(name) == "statement"
-            limit = min(connect, STATED_CONNECT_SECONDS) if stated else connect
+            limit = min(connect, FENCED_CONNECT_SECONDS) if fenced.get(name) in ("stopped", "statement") else connect
             other = Session(members[name], credentials, connect_seconds=limit, statement_seconds=limit)
             try:
-                return observe.look_at(other)
+                state = observe.look_at(other)
             finally:
                 other.close()
+            if not state.reachable and fenced.get(name) == "stopped":
+                return replace(state, why_not="fenced: it is stopped")
+            return state
 
         with ThreadPoolExecutor(max_workers=len(others) + 1) as pool:
-            answers = pool.map(ask, [member.name for member in others])
+            answers = pool.map(ask, others)
             states = {options["target"]: observe.look_at(session)} | {state.name: state for state in answers}
-        for name, member in members.items():
-            stopped = MemberState(name, member.endpoint, reachable=False, why_not="fenced: it is stopped")
-            states.setdefault(name, stopped)
         return observe.view_of(states, known=observe.remember(states, steps.recall(options["memory"])))
 
     def _promote(self, call: Call, session: Session, view: DatabaseView, facts: list[str], dry: bool) -> dict[str, Any]:

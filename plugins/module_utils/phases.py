@@ -85,7 +85,9 @@ def closing(phase: Mapping[str, Any] | None) -> list[Milestone]:
     """Give the end of a phase, as the journal takes it."""
     if phase is None:
         return []
-    seconds = round(clock.parse(clock.utc_now()) - clock.parse(phase["started_at"]), 3)
+    passed = round(clock.parse(clock.utc_now()) - clock.parse(phase["started_at"]), 3)
+    # Negative where the clock was set back meanwhile: then nobody knows.
+    seconds = passed if passed >= 0 else None
     outcome = "changed" if phase.get("changed") else "ok"
     return [("phase_ended", {"phase": phase["name"], "seconds": seconds, "outcome": outcome})]
 

@@ -421,18 +421,24 @@ def _rto(story: _Story, outage: Mapping[str, Any] | None, began: str | None, how
         return measured("rto", goal, 0.0, "no write of the canary failed")
     acknowledged = (outage or {}).get("first_acknowledged_after")
     if began and acknowledged:
-        return measured("rto", goal, _span(began, acknowledged), f"from {how} to the first acknowledged write after it")
+        return _lasted(goal, began, acknowledged, f"from {how} to the first acknowledged write after it")
     verified = next((phase for phase in story.phases if _verifies(phase)), None)
     if began and verified:
-        seconds = _span(began, verified["ended_at"])
-        return measured(
-            "rto", goal, seconds, f"from {how} to the end of “{verified['title']}”; no probe saw the first write"
-        )
+        words = f"from {how} to the end of “{verified['title']}”; no probe saw the first write"
+        return _lasted(goal, began, verified["ended_at"], words)
     if outage and outage.get("first_failed_at"):
         return unmeasured("rto", goal, "no write was acknowledged again")
     if began and story.outcome == "recovered" and story.ended_at:
-        return measured("rto", goal, _span(began, story.ended_at), f"from {how} to the end of the run; no probe ran")
+        return _lasted(goal, began, story.ended_at, f"from {how} to the end of the run; no probe ran")
     return unmeasured("rto", goal, "the run has not reached its verification")
+
+
+def _lasted(goal: float | None, begin: str, end: str, how: str) -> dict[str, Any]:
+    """Give a recovery time; a negative one would count as met."""
+    seconds = _between(begin, end)
+    if seconds is None:
+        return unmeasured("rto", goal, f"the clock was set back {how}, so its length is not known")
+    return measured("rto", goal, seconds, how)
 
 
 def _verifies(phase: Mapping[str, Any]) -> bool:
@@ -464,11 +470,9 @@ def _mends(checks: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _between(start: str | None, end: str | None) -> float | None:
-    return _span(start, end) if start and end else None
-
-
-def _span(start: str, end: str) -> float:
-    return round(parse(end) - parse(start), 3)
+    """Give the seconds between two stamps. None where the clock was set back meanwhile: nobody knows then."""
+    seconds = round(parse(end) - parse(start), 3) if start and end else 0.0
+    return seconds if start and end and seconds >= 0 else None
 
 
 def _told(event: str, data: Record) -> str:

@@ -350,7 +350,8 @@ class Mirror:
     def attempt(self) -> None:
         """Copy once, and say in the journal if the sink is down, or is there again."""
         standing = self.standing
-        if standing.down_since and time.time() - standing.tried < RETRY_SECONDS:
+        # A clock that was set back must not keep the sink from being asked for as long as that.
+        if standing.down_since and 0 <= time.time() - standing.tried < RETRY_SECONDS:
             return
         try:
             self.push()
@@ -465,7 +466,7 @@ class Mirror:
             standing = self.standing
             if standing.down_since is not None:
                 self._note(replace(standing, down_since=None, why=None))
-                seconds = round(time.time() - standing.down_since, 3)
+                seconds = round(max(0.0, time.time() - standing.down_since), 3)
                 yield UP, {"sink": self.address.url, "seconds": seconds, "holds": standing.seq}
 
         if self.standing.down_since is not None and self.journal.append_all(again):

@@ -134,12 +134,14 @@ def failover(
     inventory: str = "inventories/lab",
     verbose: bool = False,
     playbook: str = "database_failover",
+    surroundings: dict[str, str] | None = None,
     **wish: Any,
 ) -> Ended:
     """Run a checklist with plain ansible-playbook to its end."""
     run_id = run_id or f"test-{uuid.uuid4().hex[:8]}"
     argv = command(run_id, sink, wish, inventory, playbook) + (["-vvvv"] if verbose else [])
-    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=240)
+    env = surroundings or environment()
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=240)
     return Ended(done.returncode, done.stdout + done.stderr, sink / run_id)
 
 

@@ -280,6 +280,19 @@ def test_a_journal_without_its_first_record_still_renders(record: Callable[[Stor
     assert report.build([])["phases"] == []
 
 
+def test_what_a_clock_that_was_set_back_makes_of_a_duration_is_no_duration(record: Callable[[Story], Path]) -> None:
+    """A negative recovery time would count as met."""
+    story = [
+        (when if when < 0.5 else when - 3600, event, data) for when, event, data in without(GOOD, "canary_measured")
+    ]
+    result = report.load(record(story))
+    assert result["seconds"] is None
+    assert [phase["seconds"] for phase in result["phases"]][1:] == [0.7, 1.3]
+    rto = objective(result, "rto")
+    assert (rto["measured_seconds"], rto["met"]) == (None, False)
+    assert "the clock was set back" in rto["how"]
+
+
 def test_a_second_look_does_not_forget_the_outage(record: Callable[[Story], Path]) -> None:
     again = [(100.0, "run_resumed", {}), (101.0, "canary_measured", {"outage": NO_OUTAGE, "lost_writes": 0})]
     assert report.load(record([*GOOD, *again]))["outage"]["seconds"] == 3.52

@@ -300,6 +300,20 @@ def test_nobody_waits_for_a_sink_that_is_down(bucket: Bucket, controllers: tuple
     assert len(bucket.calls) == asked
 
 
+def test_a_clock_that_was_set_back_keeps_no_sink_from_being_asked_again(
+    bucket: Bucket, controllers: tuple[Controller, Controller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.down = "it cannot be reached"
+    run = controllers[0].open()
+    bucket.down = ""
+    now = sink.time.time()
+    monkeypatch.setattr(sink.time, "time", lambda: now - 3600)
+    sink.Mirror.of(run.folder, run.journal).attempt()  # type: ignore[union-attr]
+    assert events(run)[-1] == "sink_up"
+    last = list(run.journal.records())[-1]
+    assert (last["event"], last["data"]["seconds"]) == ("sink_up", 0.0)
+
+
 def test_a_run_that_began_without_the_sink_is_there_when_the_sink_is(
     bucket: Bucket, controllers: tuple[Controller, Controller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
