@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from ansible_collections.platform.recovery.plugins.module_utils import drill, schema
+from ansible_collections.platform.recovery.plugins.module_utils import canary, drill, schema
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import Client
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.kubeconfig import load
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scratch import Copied, Namespace
@@ -19,6 +21,8 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.scrat
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 R = TypeVar("R")
+CANARY = "canary"
+"""The folder of a run's own canary."""
 
 
 class ActionModule(RecoveryAction):
@@ -85,6 +89,8 @@ def create(call: Call, scratches: list[Scratch], places: Mapping[str, Namespace]
     told = [f"{one.database}: two copies of {one.standby.name} on its host" for one in scratches]
     if call.check:
         return told
+    if call.run:
+        set_aside(call.run.folder / CANARY)
     call.guard()
     each(scratches, lambda one: one.create(run_id))
     call.guard()
@@ -96,6 +102,14 @@ def create(call: Call, scratches: list[Scratch], places: Mapping[str, Namespace]
         f"{cluster}: namespace {place.name} with {len(names)} objects"
         for (cluster, place), names in zip(places.items(), made, strict=True)
     ]
+
+
+def set_aside(folder: Path) -> None:
+    """Keep what the canary of an earlier attempt wrote out of what this one measures: its rows went with its scratch."""
+    canary.stop(folder)
+    number = itertools.count(1)
+    if folder.exists():
+        folder.rename(next(place for n in number if not (place := folder.with_name(f"{folder.name}.{n}")).exists()))
 
 
 def workloads(call: Call) -> dict[str, list[Copied]]:
@@ -128,6 +142,9 @@ def remove(call: Call, scratches: list[Scratch], places: Mapping[str, Namespace]
         call.guard()
         owners = each(places.values(), lambda place: place.remove())
         marks = each(scratches, lambda one: one.remove())
+    if call.run and not call.check:
+        for run_id in {owner for owner in (*owners, *marks) if owner}:
+            canary.stop(call.run.folder.parent / run_id / CANARY)
     told = [
         f"{cluster}: namespace {place.name} of run {owner}"
         for (cluster, place), owner in zip(places.items(), owners, strict=True)

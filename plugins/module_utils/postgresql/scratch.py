@@ -58,8 +58,8 @@ SERVER_QUESTIONS = {
 }
 DATABASE_QUESTIONS = {
     "relation": "SELECT n.nspname || '.' || c.relname, c.relkind::text FROM pg_class AS c JOIN pg_namespace AS n "
-    "ON n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'",
-    "schema": "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'",
+    "ON n.oid = c.relnamespace WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
+    "schema": "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname !~ '^pg_'",
     "extension": "SELECT extname, extversion FROM pg_extension",
     "publication": "SELECT pubname, puballtables FROM pg_publication",
     "subscription": "SELECT subname, subenabled FROM pg_subscription",

@@ -105,6 +105,19 @@ end_processes() {
   done
 }
 
+# The kernel keeps the shared memory of a server that was killed. Only the one that its process made, and nobody uses.
+free_memory() {
+  for file in "$work"/*/postmaster.pid; do
+    [ -e "$file" ] || continue
+    set -- $(sed -n 7p "$file")
+    [ $# = 2 ] || continue
+    awk -v key="$1" -v id="$2" -v maker="$(sed -n 1p "$file")" \
+      '$1 == key && $2 == id && $5 == maker && $7 == 0 {found = 1} END {exit !found}' /proc/sysvipc/shm 2>/dev/null &&
+      ipcrm -m "$2" 2>/dev/null
+  done
+  :
+}
+
 main() {
   echo "== facts"
   [ -e "$work" ] || return 0
@@ -114,6 +127,7 @@ main() {
   [ ! -e "$work/script" ] || end_work
   lock
   end_processes
+  free_memory
   rm -rf "$work" || fail "$work could not be removed"
 }
 """
