@@ -105,7 +105,7 @@ def create(call: Call, scratches: list[Scratch], places: Mapping[str, Namespace]
 
 
 def set_aside(folder: Path) -> None:
-    """Keep what the canary of an earlier attempt wrote out of what this one measures: its rows went with its scratch."""
+    """Keep what an earlier attempt's canary wrote out of what is measured: its rows went with its scratch."""
     canary.stop(folder)
     number = itertools.count(1)
     if folder.exists():
