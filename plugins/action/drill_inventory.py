@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,9 @@ def inventory(options: Mapping[str, Any]) -> dict[str, str]:
         account = options["credentials"][database["credentials"]]
         credentials = Credentials(account["user"], account["password"])
         members = members_from(database["members"])
-        work.append(
-            lambda name=name, members=members, sql=database["database"], credentials=credentials: servers.inventory(
-                name, members, sql, credentials, limits
-            )
-        )
+        work.append(partial(servers.inventory, name, members, database["database"], credentials, limits))
     for name, cluster in platform["clusters"].items():
-        work.append(lambda name=name, cluster=cluster: objects_of(platform, name, cluster, limits.statement_seconds))
+        work.append(partial(objects_of, platform, name, cluster, limits.statement_seconds))
     with ThreadPoolExecutor(max_workers=len(work)) as pool:
         parts = pool.map(lambda one: one(), work)
         return {key: value for part in parts for key, value in part.items()}
