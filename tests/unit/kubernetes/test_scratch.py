@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes import scratch
+from tests.unit.kubernetes.conftest import FakeApi, Reply, Request
 
 COPIED = scratch.Copied("production", "Deployment", "user-service", {"DB_HOST": "db.east", "DB_PORT": "5433"})
 
@@ -124,3 +126,69 @@ def test_the_policy_lets_nothing_out_but_dns_and_the_scratch() -> None:
     assert spec["policyTypes"] == ["Egress"]
     assert [block["ipBlock"]["cidr"] for block in spec["egress"][2]["to"]] == ["10.0.0.5/32", "fd00::5/128"]
     assert len(scratch.network_policy([])["spec"]["egress"]) == 2
+
+
+def cluster(store: dict[str, Any]) -> Callable[[Request], Reply]:
+    """Answer like an API server that keeps objects by their path."""
+
+    def answer(request: Request) -> Reply:
+        path = request.path
+        if request.method == "POST":
+            store[f"{path}/{request.body['metadata']['name']}"] = request.body
+            if path == scratch.NAMESPACES:
+                store[f"{path}/{request.body['metadata']['name']}/serviceaccounts/default"] = {}
+            return Reply(201, request.body)
+        if request.method == "DELETE":
+            part = f"/namespaces/{path.rpartition('/')[2]}/"
+            for name in [name for name in store if part in f"{name}/"]:
+                del store[name]
+            return Reply()
+        if path in store:
+            return Reply(body=store[path])
+        if path.rpartition("/")[2] in ("services", "namespaces", "secrets"):
+            items = [item for name, item in store.items() if name.rpartition("/")[0] == path]
+            return Reply(body={"metadata": {}, "items": items})
+        return Reply(404, {"message": "not found"})
+
+    return answer
+
+
+def platform() -> dict[str, Any]:
+    place = "/api/v1/namespaces/production"
+    return {
+        "/apis/apps/v1/namespaces/production/deployments/user-service": deployment(),
+        f"{place}/services/front": {"metadata": {"name": "front"}, "spec": {"selector": {"app": "user-service"}}},
+        f"{place}/services/other": {"metadata": {"name": "other"}, "spec": {"selector": {"app": "other"}}},
+        f"{place}/secrets/db": {"metadata": {"name": "db", "uid": "x"}, "data": {"u": "eA=="}, "type": "Opaque"},
+        f"{place}/configmaps/common": {"metadata": {"name": "common"}, "data": {"a": "b"}},
+    }
+
+
+def test_a_namespace_is_made_of_copies_and_removed_again(fake: FakeApi) -> None:
+    store = platform()
+    before = dict(store)
+    fake.script = cluster(store)
+    place = scratch.Namespace(fake.client(), "drill", seconds=10)
+    assert place.find() is None
+    assert place.remove() is None
+    made = place.create("run-7", [COPIED], ["10.0.0.5"])
+    # Of what is referred to, that which is not there (tokens) is left to the pods to miss.
+    assert made == ["Deployment user-service", "ConfigMap common", "Secret db", "Service front"]
+    assert store["/api/v1/namespaces/drill/secrets/db"]["metadata"] == {"name": "db"}
+    assert place.find() == "run-7"
+    assert place.remove() == "run-7"
+    assert store == before
+
+
+def test_a_namespace_of_others_is_not_touched(fake: FakeApi) -> None:
+    store: dict[str, Any] = {"/api/v1/namespaces/drill": {"metadata": {"name": "drill", "labels": {"team": "x"}}}}
+    fake.script = cluster(store)
+    with pytest.raises(PreconditionFailed, match="is no drill's"):
+        scratch.Namespace(fake.client(), "drill", seconds=10).remove()
+    assert fake.asked("DELETE") == []
+
+
+def test_a_cluster_that_cannot_be_asked_is_no_proof(fake: FakeApi) -> None:
+    fake.script = lambda _: Reply(403, {"message": "no"})
+    with pytest.raises(PreconditionFailed, match="could not be shown"):
+        scratch.inventory(fake.client(), ["production"], "drill", seconds=10)
