@@ -125,9 +125,19 @@ def workloads(call: Call) -> dict[str, list[Copied]]:
     return found
 
 
+def await_client(call: Call) -> None:
+    """Wait until the canary, where there is one, writes to what is to be struck: else nobody sees the outage begin."""
+    found = canary.find(call.run.folder / CANARY) if call.run else None
+    if found and found.running:
+        now = canary.microseconds(time.time())
+        limit = call.options["start_seconds"]
+        canary.await_recovery(found, after=now, since=now, until=None, deadline=limit, quiet=0.0)
+
+
 def strike(call: Call, scratches: list[Scratch], _places: Mapping[str, Namespace]) -> list[str]:
     """Kill every pretended old primary."""
     if not call.check:
+        await_client(call)
         call.guard()
         each(scratches, lambda one: one.strike())
     return [f"{one.database}: {drill.OLD} was killed" for one in scratches]

@@ -29,6 +29,8 @@ MAPS = frozenset(
 # A month: for an exercise that is announced. Whoever wants more wants no approvals.
 LONGEST_APPROVAL_SECONDS = 31 * 86400.0
 
+# What a client needs of a member.
+CONNECTION = ("host", "address", "port", "sslmode", "sslrootcert")
 DRY_MODES = frozenset({"plan", "readiness", "drill"})
 ALL_MODES = ("plan", "readiness", "drill", "switchover", "failover")
 
@@ -242,7 +244,7 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
         "name": name,
         "target": target,
         "target_host": database["members"][target]["host"],
-        "target_member": {"name": target, **{k: v for k, v in database["members"][target].items() if k != "fence"}},
+        "target_member": {"name": target, **{k: database["members"][target][k] for k in CONNECTION}},
         "provider": database["provider"],
         "database": database["database"],
         "tables": database["tables"],
