@@ -104,13 +104,16 @@ class Scratch:
             recovery, address, port, major, hba, ident, data = session.rows(STANDBY_QUESTION)[0]
             kept = {name: session.value("SELECT current_setting(%s)", [name]) for name in KEPT}
             files = {name: session.value("SELECT current_setting(%s)", [name]) for name in FILES}
+            streams = session.value(STREAMS)
         self.address = address
-        if not recovery:
+        if not recovery or not streams:
             raise PreconditionFailed(
-                f"{self.standby.name} is no standby: a drill copies one and touches nothing that takes writes",
-                wanted=f"{self.standby.name} is a standby",
-                observed="it answers as primary",
-                next_action="choose the region of a standby as recovery_target",
+                f"{self.standby.name} is no standby that follows its primary: a drill copies one, and nothing else",
+                wanted=f"{self.standby.name} is a standby and streams",
+                observed="it receives nothing" if recovery else "it answers as primary",
+                next_action="repair the replication, then run again"
+                if recovery
+                else "choose the region of a standby as recovery_target",
                 gate="drill standby",
             )
         absolute = {name: path if path.startswith("/") else f"{data}/{path}" for name, path in files.items() if path}
