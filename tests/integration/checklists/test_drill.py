@@ -126,6 +126,7 @@ def test_a_drill_does_everything_and_changes_nothing(tmp_path: Path) -> None:
     names = [phase["name"] for phase in report["phases"]]
     assert names == [
         "scratch", "confirm", "fence", "promote", "configure", "restart", "verify", "replication", "rejoin",
+        "remove",
     ]  # fmt: skip
     assert report["outage"]["acknowledged_writes"] > 0
     assert report["outage"]["seconds"] > 0
