@@ -24,6 +24,9 @@ PLACES = {
     "edge": (80, 8080),
 }
 SSH_PORT = 2222
+# Where a drill of the recovery has its servers and its edge, beside the real ones.
+DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}
+DRILL_NAMESPACE = "recovery-drill"
 ETCD_BYTE, NODE_BYTE = 3, 4
 ETCD_PORT, ETCD_PEER_PORT = 2379, 2380
 EDGE_ADMIN_PORT = 2019
@@ -110,6 +113,7 @@ def links(regions: list[str], kinds: set[str]) -> list[Link]:
             if kind == "postgresql":
                 origins += [f"{other}/postgresql" for other in others]
             found += [_link(origin, region, kind, PLACES[kind][1]) for origin in origins]
+            found += [_link(OPERATOR, region, kind, port) for port in DRILL_PORTS.get(kind, ())]
         if "postgresql" in kinds:
             found.append(_link(OPERATOR, region, "postgresql", SSH_PORT))
     return found

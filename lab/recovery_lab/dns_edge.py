@@ -18,16 +18,16 @@ from .topology import Server, Topology
 from .wait import NotYet
 
 
-def service_name(service: str) -> str:
+def service_name(service: str, namespace: str = addresses.NAMESPACE) -> str:
     """Name a service's ready pods in the cluster's zone."""
-    return f"{service}.{addresses.NAMESPACE}.svc.cluster.local"
+    return f"{service}.{namespace}.svc.cluster.local"
 
 
 def corefile(region: str, topology: Topology, kubeconfig: Path) -> str:
     """Write a region's DNS: the platform's names by the links of this region, the ready pods by its own cluster."""
     place = f"bind {addresses.server_address(region, 'dns')}"
     port = addresses.PLACES["dns"][1]
-    pods = ["readypods {", f"kubeconfig {kubeconfig}", f"namespace {addresses.NAMESPACE}", "}"]
+    pods = ["readypods {", f"kubeconfig {kubeconfig}", "}"]
     named = [server for server in topology.servers if server.kind in ("postgresql", "edge")]
     hosts = [
         f"{addresses.reach(region, one.region, one.kind)} {addresses.host_name(one.region, one.kind)}" for one in named
@@ -52,19 +52,25 @@ def caddy_config(region: str, services: Iterable[str]) -> dict[str, Any]:
     """Configure an edge: each service's path goes to its ready pods, asked of DNS at short intervals."""
     itself = {"match": [{"path": ["/healthz"]}], "terminal": True, "handle": [_answer("200", edge="ready")]}
     unknown = {"handle": [_answer("404", error="no such service")]}
-    server = {
-        "listen": [addresses.endpoint(region, "edge")],
-        "protocols": ["h1"],
-        "automatic_https": {"disable": True},
-        "routes": [itself, *(_route(region, service) for service in services), unknown],
-        "errors": {"routes": [{"handle": [_answer("{http.error.status_code}", error="no ready pod answered")]}]},
-    }
+    services = list(services)
+
+    def server(port: int, namespace: str) -> dict[str, Any]:
+        return {
+            "listen": [f"{addresses.server_address(region, 'edge')}:{port}"],
+            "protocols": ["h1"],
+            "automatic_https": {"disable": True},
+            "routes": [itself, *(_route(region, service, namespace) for service in services), unknown],
+            "errors": {"routes": [{"handle": [_answer("{http.error.status_code}", error="no ready pod answered")]}]},
+        }
+
+    servers = {"edge": server(addresses.PLACES["edge"][1], addresses.NAMESPACE)}
+    servers["drill"] = server(addresses.DRILL_PORTS["edge"][0], addresses.DRILL_NAMESPACE)
     admin = f"{addresses.server_address(region, 'edge')}:{addresses.EDGE_ADMIN_PORT}"
     return {
         "admin": {"listen": admin, "origins": [admin], "config": {"persist": False}},
         # A pod that is gone is daily bread during a recovery; the client gets told.
         "logging": {"logs": {"default": {"exclude": ["http.handlers.reverse_proxy", "http.log.error"]}}},
-        "apps": {"http": {"grace_period": "1s", "servers": {"edge": server}}},
+        "apps": {"http": {"grace_period": "1s", "servers": servers}},
     }
 
 
@@ -74,12 +80,12 @@ def _answer(status: str, **content: str) -> dict[str, Any]:
     return {"handler": "static_response", "status_code": status, "headers": headers, "body": body}
 
 
-def _route(region: str, service: str) -> dict[str, Any]:
+def _route(region: str, service: str, namespace: str) -> dict[str, Any]:
     proxy = {
         "handler": "reverse_proxy",
         "dynamic_upstreams": {
             "source": "a",
-            "name": f"{service_name(service)}.",
+            "name": f"{service_name(service, namespace)}.",
             "port": "8080",
             "refresh": "20ms",
             "resolver": {"addresses": [f"udp/{addresses.endpoint(region, 'dns')}"]},

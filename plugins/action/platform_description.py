@@ -42,6 +42,7 @@ class ActionModule(RecoveryAction):
             "databases": databases,
             "canary": description.canary_inputs(platform),
             "approvals": description.approval_inputs(wish, platform),
+            "platform": platform if wish.mode == "drill" else None,
             "lease": lease_homes.homes_of(platform, wish.lost_clusters),
             "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
         }

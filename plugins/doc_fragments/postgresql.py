@@ -57,9 +57,11 @@ options:
         type: dict
         suboptions:
           method:
-            description: V(systemd) runs C(systemctl) on the host through the system's C(ssh). V(none) has no channel.
+            description: >-
+              V(systemd) runs C(systemctl) on the host through the system's C(ssh). V(process) is for a server that no service manager runs,
+              such as that of a drill; what is marked and ended is the process on its data directory. V(none) has no channel.
             type: str
-            choices: [systemd, none]
+            choices: [systemd, process, none]
             default: systemd
           host:
             description: Host or address of the SSH server.
@@ -78,7 +80,7 @@ options:
             description: File with the host's key. A host that is not in it is refused.
             type: path
           unit:
-            description: Name of the unit.
+            description: Name of the unit; for V(process) the server's data directory.
             type: str
             default: postgresql
           guard_unit:

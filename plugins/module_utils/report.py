@@ -29,6 +29,8 @@ OBJECTIVES = ("rto", "rpo")
 # What an observation's name begins with that tells what would be done.
 PLAN = "plan: "
 # The phase at whose end the platform is known to serve again, where no probe says when it first did.
+# Nothing is lost in these until they take it away themselves.
+PLANNED = frozenset({"switchover", "drill"})
 VERIFYING = ("verif", "integrity")
 BAD_STEP = {"bad_input": "failed", "refused": "refused", "cancelled": "cancelled"}
 
@@ -391,12 +393,12 @@ def _clock(story: _Story, outage: Mapping[str, Any] | None) -> tuple[str | None,
         return str(detected), "the alert"
     failed = (outage or {}).get("first_failed_at")
     if failed and (
-        # A planned switchover has nothing to recover from before it interrupts the writes itself.
-        story.start.get("mode") == "switchover" or not story.started_at or parse(failed) <= parse(story.started_at)
+        # What is planned has nothing to recover from before it interrupts the writes itself.
+        story.start.get("mode") in PLANNED or not story.started_at or parse(failed) <= parse(story.started_at)
     ):
         return str(failed), "the first write that failed"
     fence = next((phase for phase in story.phases if phase["name"] == "fence"), None)
-    if fence and story.start.get("mode") == "switchover":
+    if fence and story.start.get("mode") in PLANNED:
         return str(fence["started_at"]), "the beginning of the fence"
     return story.started_at, "the start of the run"
 
@@ -449,7 +451,8 @@ def _next_actions(story: _Story, outcome: str) -> list[str]:
     """Collect what to do next, what concerns the failure first, each once."""
     advice = [failure["next_action"] for failure in story.failures_now()]
     advice += _mends(story.checks)
-    advice += [text for attempt, text in story.advice if attempt == story.attempt]
+    if story.start.get("mode") != "drill":  # what its roles advise is for a scratch that is gone
+        advice += [text for attempt, text in story.advice if attempt == story.attempt]
     halfway = outcome == "refused" and story.changed
     if halfway:
         # A refusal promises that nothing was changed, or names what was.

@@ -12,11 +12,11 @@ from .schema import Problem
 
 VARIABLES = {
     "recovery_mode": (
-        "C(plan), C(switchover) or C(failover); the default is the last, for a failback C(switchover). "
+        "C(plan), C(drill), C(switchover) or C(failover); the default is the last, for a failback C(switchover). "
         "C(readiness) is the playbook of that name."
     ),
     "recovery_target": "The region to recover to.",
-    "recovery_confirm": "The target once more, typed by a person. A plan needs none.",
+    "recovery_confirm": "The target once more, typed by a person. A plan or a drill needs none.",
     "recovery_reason": "Why; it is journalled. Every override needs one.",
     "recovery_allow_data_loss": "C(true) accepts a loss beyond the objective, or an unknown one, for this run only.",
     "recovery_fence_statement": "Your word that the old primary is down and stays so, where no channel can prove it.",

@@ -111,6 +111,13 @@ options:
               The database's identity, as C(pg_controldata) shows it. It was given once and for all by C(initdb) and every true standby has the
               same, so that a standby of another lineage is refused even when no primary is left to compare with.
             type: str
+          drill_ports:
+            description: >-
+              Two free ports on the hosts of its members, for the pretended old primary of a drill and for the standby that is promoted. The
+              controller and the pods reach them as they reach the members.
+            type: list
+            elements: int
+            default: [5433, 5434]
           tables:
             description: Tables whose rows are counted and summed to verify integrity.
             type: list
@@ -242,6 +249,10 @@ options:
             description: Environment variable of its pods that names the database's host.
             type: str
             default: DB_HOST
+          port_variable:
+            description: Environment variable of its pods that names the database's port. A drill points its copies to the scratch by it.
+            type: str
+            default: DB_PORT
           namespace:
             description: Namespace of the workload.
             type: str
@@ -353,6 +364,20 @@ options:
             description: How long it holds without a sign of life, 5 to 3600. The holder gives five in that time.
             type: float
             default: 30
+      drill:
+        description: Where a drill has its scratch. Everything there is removed again.
+        type: dict
+        default: {}
+        suboptions:
+          namespace:
+            description: Name of the namespace that a drill makes in the target's clusters. Nothing else may use it.
+            type: str
+            default: recovery-drill
+          url:
+            description: >-
+              Where the controller reaches the services of that namespace, as an edge. Without it a drill has no canary: its outage and its
+              loss are not measured, and the report says so.
+            type: str
       canary:
         description: Where the canary writes its numbered rows. Without it nothing is measured from outside, and the report says so.
         type: dict
@@ -428,6 +453,10 @@ lease:
   returned: success
   type: dict
   sample: {platform: production, seconds: 30.0, homes: [{provider: kubernetes, cluster: us-east-1}], left_out: []}
+platform:
+  description: In the mode V(drill), the platform description with every default filled in, for M(platform.recovery.drill_scratch).
+  returned: success
+  type: dict
 lines:
   description: What an operator should read.
   returned: success

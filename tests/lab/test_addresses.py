@@ -37,7 +37,7 @@ def test_each_origin_has_its_own_address_for_a_server(origin: str, region: str, 
 
 
 def test_no_two_links_share_an_address(links: dict[str, Link]) -> None:
-    assert len({link.listen for link in links.values()}) == len(links) == 14
+    assert len({link.listen for link in links.values()}) == len(links) == 20
 
 
 def test_every_link_is_an_unprivileged_loopback_address(links: dict[str, Link]) -> None:
@@ -54,13 +54,19 @@ def test_every_link_is_an_unprivileged_loopback_address(links: dict[str, Link]) 
     [
         (
             "us-west-2/edge",
-            {"operator-to-us-west-2.edge-8080", "us-east-1-to-us-west-2.edge-8080"},
+            {
+                "operator-to-us-west-2.edge-8080",
+                "operator-to-us-west-2.edge-8081",
+                "us-east-1-to-us-west-2.edge-8080",
+            },
         ),
         (
             "us-west-2/postgresql",
             {
                 "operator-to-us-west-2.postgresql-5432",
                 "operator-to-us-west-2.postgresql-2222",
+                "operator-to-us-west-2.postgresql-5433",
+                "operator-to-us-west-2.postgresql-5434",
                 "us-east-1-to-us-west-2.postgresql-5432",
                 "us-east-1.postgresql-to-us-west-2.postgresql-5432",
                 "us-west-2.postgresql-to-us-east-1.postgresql-5432",
@@ -76,9 +82,8 @@ def test_isolating_a_server_cuts_exactly_its_links(links: dict[str, Link], victi
 
 def test_isolating_a_region_cuts_all_but_what_the_operator_has_with_the_other(links: dict[str, Link]) -> None:
     spared = {name for name, link in links.items() if not link.crosses("us-west-2")}
-    assert spared == {
-        f"operator-to-us-east-1.{end}" for end in ("postgresql-5432", "postgresql-2222", "edge-8080", "kubernetes-6443")
-    }
+    ends = {f"postgresql-{port}" for port in (5432, 5433, 5434, 2222)} | {"edge-8080", "edge-8081", "kubernetes-6443"}
+    assert spared == {f"operator-to-us-east-1.{end}" for end in ends}
 
 
 def test_links_out_of_a_place_are_told_from_those_into_it(links: dict[str, Link]) -> None:

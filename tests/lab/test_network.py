@@ -46,6 +46,7 @@ def test_isolate_cuts_and_remembers(tmp_path: Path, calls: list[tuple[str, str, 
     network.isolate(LINKS, state, "us-west-2/edge")
     assert {path for _, path, _ in calls} == {
         "/proxies/operator-to-us-west-2.edge-8080",
+        "/proxies/operator-to-us-west-2.edge-8081",
         "/proxies/us-east-1-to-us-west-2.edge-8080",
     }
     assert all(body == {"enabled": False} for _, _, body in calls)
@@ -73,10 +74,10 @@ def test_a_healed_place_reaches_others_before_they_reach_it(tmp_path: Path, call
 def test_slowness_is_added_both_ways_and_taken_away(tmp_path: Path, calls: list[tuple[str, str, Any]]) -> None:
     state = State(tmp_path)
     network.slow(LINKS, state, "us-west-2/edge")
-    assert sorted(body["stream"] for _, _, body in calls) == ["downstream", "downstream", "upstream", "upstream"]
+    assert sorted(body["stream"] for _, _, body in calls) == ["downstream"] * 3 + ["upstream"] * 3
     calls.clear()
     network.heal(LINKS, state, None)
-    assert [method for method, _, _ in calls] == ["DELETE"] * 4
+    assert [method for method, _, _ in calls] == ["DELETE"] * 6
 
 
 def test_what_was_broken_off_is_not_remembered_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

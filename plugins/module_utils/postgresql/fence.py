@@ -167,7 +167,7 @@ def survey(
         finally:
             session.close()
 
-    with_manager = [m for m in members.values() if m.name != request.target and m.fence.method == "systemd"]
+    with_manager = [m for m in members.values() if m.name != request.target and m.fence.method != "none"]
     with ThreadPoolExecutor(max_workers=min(32, len(members) + len(with_manager))) as pool:
         units = pool.map(lambda m: service_manager.status(m.fence, seconds=request.connect_seconds + 1), with_manager)
         states = list(pool.map(ask, members.values()))

@@ -56,6 +56,8 @@ class Fence:
     unit: str = "postgresql"
     sudo: bool = False
     guard_unit: str | None = None
+    os_user: str = "postgres"
+    """Whose processes a server's are, where no service manager runs it."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,7 @@ def members_from(data: Mapping[str, Any]) -> dict[str, Member]:
             for key, value in (values.pop("fence", None) or {}).items()
             if value is not None and key in Fence.__dataclass_fields__
         }
+        fence["os_user"] = values.get("os_user", Fence.os_user)
         members[name] = Member(name=name, fence=Fence(**fence), **values)
     return members
 

@@ -257,7 +257,7 @@ def heard_at(state: MemberState) -> float:
 
 def service_manager_evidence(silent: Iterable[Member], seconds: float) -> list[Evidence]:
     """Ask the service managers of the members that SQL does not reach, all at once."""
-    asked = [member for member in silent if member.fence.method == "systemd"]
+    asked = [member for member in silent if member.fence.method != "none"]
     if not asked:
         return []
     with ThreadPoolExecutor(max_workers=len(asked)) as pool:

@@ -15,10 +15,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import process_manager
 from .model import Fence
 
 CONNECT_SECONDS = 2
 PERSIST_SECONDS = 30
+PROCESS = "process"
 STOPPED = frozenset({"inactive", "failed"})
 ALLOWED = "recovery-may-fence"
 PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
@@ -65,6 +67,8 @@ class UnitStatus:
 
 def status(fence: Fence, *, seconds: float) -> UnitStatus:
     """Ask how the unit is."""
+    if fence.method == PROCESS:
+        return read_status(fence, run_process(fence, "show", seconds=seconds))
     return read_status(fence, run(fence, show_command(fence), seconds=seconds))
 
 
@@ -75,6 +79,8 @@ def stop_for_good(fence: Fence, *, seconds: float, gently: bool) -> UnitStatus:
     hold a stop until its time is up, and would acknowledge writes for a moment if it thawed. Masking comes first:
     nothing may start it in between.
     """
+    if fence.method == PROCESS:
+        return read_status(fence, run_process(fence, "stop", signal="INT" if gently else "KILL", seconds=seconds))
     unit, manager = shlex.quote(fence.unit), manager_command(fence)
     mask = f"{manager} mask {unit}"
     kill = f"{manager} kill -s SIGKILL {unit}"
@@ -125,6 +131,13 @@ def read_status(fence: Fence, answer: Answer) -> UnitStatus:
     return UnitStatus(observed, True, active, unit_file, main_pid)
 
 
+def run_process(fence: Fence, verb: str, *, seconds: float, signal: str = "INT") -> Answer:
+    """Show or fence a server that no service manager runs. Its unit is its data directory."""
+    words = process_manager.script(verb, fence.unit, signal=signal, seconds=max(0.0, seconds - CONNECT_SECONDS))
+    shell = f"sudo -n -u {shlex.quote(fence.os_user)} sh -s" if fence.sudo else "sh -s"
+    return ask(fence, shell, seconds=seconds, shared=None, script=words)
+
+
 def run(fence: Fence, command: str, *, seconds: float) -> Answer:
     """Run a command on the server's host, within the deadline.
 
@@ -139,12 +152,12 @@ def run(fence: Fence, command: str, *, seconds: float) -> Answer:
     return answer
 
 
-def ask(fence: Fence, command: str, *, seconds: float, shared: Path | None) -> Answer:
-    """Call ssh once. `shared` is the folder of the connections that are kept."""
+def ask(fence: Fence, command: str, *, seconds: float, shared: Path | None, script: str = "") -> Answer:
+    """Call ssh once. `shared` is the folder of the connections that are kept, `script` what the command reads."""
     try:
         done = subprocess.run(
             ssh_command(fence, command, shared),
-            stdin=subprocess.DEVNULL,
+            input=script,
             capture_output=True,
             text=True,
             errors="replace",

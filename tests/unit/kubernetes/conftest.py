@@ -121,7 +121,7 @@ def fake(tmp_path: Path) -> Iterator[FakeApi]:
             elif reply.lines is not None:
                 self.wfile.write(b"0\r\n\r\n")
 
-        do_GET = do_PATCH = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
+        do_GET = do_PATCH = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_: Any) -> None:
             return
