@@ -37,7 +37,7 @@ compat: setup ## The unit and playbook tests on the oldest and the newest ansibl
 
 integration: setup ## Tests on real servers
 	recovery-lab up || recovery-lab reset
-	pytest -q tests/integration tests/lab
+	pytest -q -m "not slow" tests/integration tests/lab
 
 molecule: setup ## A scenario per role and per checklist
 	@scripts/molecule
@@ -59,6 +59,7 @@ bench: setup ## Benchmarks, ratios within one run; BENCH=name for one
 faults: setup ## The long fault campaigns; RECOVERY_FAULTS_SECONDS bounds each, docs/faults.md is renewed
 	recovery-lab up || recovery-lab reset
 	RECOVERY_FAULTS_RECORD=1 pytest -q tests/faults
+	pytest -q -m slow tests/integration
 
 lab-up: setup ## Bring the lab up
 	recovery-lab up

@@ -174,6 +174,8 @@ def check_wish(wish: Wish, platform: Mapping[str, Any]) -> Iterator[Problem]:
         expected = f"one of {', '.join(wish.modes)}: what {wish.playbook} can do"
         if wish.mode == "readiness":
             expected += " (readiness is a playbook of its own: platform.recovery.readiness, or recovery readiness)"
+        elif wish.mode == "drill" and wish.playbook == "database-failover":
+            expected += " (a drill of it is a playbook of its own: platform.recovery.drill, or recovery run drill)"
         elif wish.mode in ALL_MODES:
             expected += f" ({wish.mode} is a mode of this collection, but not of this playbook at present)"
         yield Problem("recovery_mode", wish.mode or None, expected, closest(wish.mode, wish.modes))

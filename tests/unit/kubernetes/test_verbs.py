@@ -104,7 +104,7 @@ def test_a_credential_program_that_fails_is_its_clusters_trouble(fake: FakeApi, 
     assert not (fake.folder / "runs").exists(), "nothing is run before the cluster is asked"
     begin = time.monotonic()
     seen = observe(fleet, targets, "DB_HOST")
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
     assert words in seen["unreachable_clusters"]["broken"]
     assert seen["ready"] == 1
     assert (fake.folder / "runs").read_text().split() == ["run"], "what holds for a cluster is asked once"
