@@ -18,6 +18,7 @@ from ansible import context
 from ansible.release import __version__ as core_version
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock, forecast, phases, provenance, sink
+from ansible_collections.platform.recovery.plugins.module_utils import report_databases as each
 from ansible_collections.platform.recovery.plugins.module_utils import run as runs
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import PROVENANCE_EVENT, conclude
@@ -145,7 +146,7 @@ def _next_action(call: Call, run: runs.Run) -> dict[str, Any]:
 def _end(call: Call, run: runs.Run) -> dict[str, Any]:
     _next_action(call, run)
     before = run.report()
-    ended = ("run_ended", {"outcome": call.options["outcome"] or _outcome(before)})
+    ended = ("run_ended", {"outcome": call.options["outcome"] or _outcome(before), "reached": _reached(before)})
     run.journal.append_all(lambda: [*phases.closing(phases.open_phase(before)), ended])
     sink.secure_end(run.folder, run.journal)
     try:
@@ -163,7 +164,7 @@ def _end(call: Call, run: runs.Run) -> dict[str, Any]:
         "objectives": report["objectives"],
         "report": str(run.folder / "report.html"),
         "lines": [*conclude(run.folder), *sink.finish(run.folder, run.journal)],
-        **(_not_ready(report) if report["outcome"] == "not_ready" else {}),
+        **(_not_ready(report) if report["outcome"] == "not_ready" else _left(report)),
     }
 
 
@@ -175,6 +176,22 @@ def _not_ready(report: Mapping[str, Any]) -> dict[str, Any]:
         wanted="every check ready",
         observed="; ".join(bad) or "no check",
         next_action="mend what the report names, and check again",
+    )
+    return {**error.as_result(), "msg": str(error), "failed": True}
+
+
+def _left(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Fail the task where a database dropped out on the way, so that ansible-playbook does not end well."""
+    databases = report["database_results"]
+    left = each.bad(databases)
+    if not left:
+        return {}
+    error = StepFailed(
+        f"{len(left)} of {len(databases)} databases did not come to the end of the checklist",
+        wanted="every database at the end of the checklist",
+        observed="; ".join(each.summary(left)),
+        next_action=f"mend what the report names and run again with recovery_run_id={report['run_id']}: "
+        "it does only what is missing",
     )
     return {**error.as_result(), "msg": str(error), "failed": True}
 
@@ -200,14 +217,23 @@ def _provenance() -> dict[str, Any]:
     }
 
 
+def _failures(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [failure for failure in report["failures"] if failure["attempt"] == report["attempts"]]
+
+
+def _reached(report: Mapping[str, Any]) -> str:
+    """Say what a database came to that is at the end of the checklist."""
+    if report["mode"] == "readiness":
+        return each.UNFINISHED
+    return "planned" if report["check"] or report["mode"] == "plan" else "recovered"
+
+
 def _outcome(report: Mapping[str, Any]) -> str:
     """Say how a run ended that has come to its end: well, unless a step failed on the way."""
-    if any(failure["attempt"] == report["attempts"] for failure in report["failures"]):
-        return str(report["outcome"])
-    if report["check"] or report["mode"] == "plan":
-        return "planned"
+    if failures := _failures(report):
+        return each.outcome(failures, each.results(report["databases"], failures, _reached(report)))
     if report["mode"] != "readiness":
-        return "recovered"
+        return _reached(report)
     checks = report["checks"]
     return "ready" if checks and all(check["verdict"] == "ready" for check in checks) else "not_ready"
 

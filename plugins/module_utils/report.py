@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import report_databases as each
 from .approvals import GATE
 from .clock import parse
 from .journal import REPAIR_EVENT, Journal
@@ -32,7 +33,6 @@ PLAN = "plan: "
 # Nothing is lost in these until they take it away themselves.
 PLANNED = frozenset({"switchover", "drill"})
 VERIFYING = ("verif", "integrity")
-BAD_STEP = {"bad_input": "failed", "refused": "refused", "cancelled": "cancelled"}
 
 Record = Mapping[str, Any]
 
@@ -62,6 +62,8 @@ class _Story:
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
+    # What those databases came to of which no step failed.
+    reached: str = each.UNFINISHED
     unsigned: str | None = None
     sink: dict[str, Any] | None = None
     forecast: dict[str, Any] | None = None
@@ -86,6 +88,10 @@ class _Story:
     def failures_now(self) -> list[dict[str, Any]]:
         """Return the failures of the latest attempt."""
         return [failure for failure in self.failures if failure["attempt"] == self.attempt]
+
+    def databases(self) -> list[str]:
+        """Name the databases that the run works on."""
+        return [str(name) for name in self.facts.get("databases") or self.start.get("databases") or []]
 
     def _run_started(self, data: Record, at: str) -> None:
         if self.attempt == 0:
@@ -117,6 +123,7 @@ class _Story:
         self.unsigned = None
         self.would_do = []
         self.checks = []
+        self.reached = each.UNFINISHED
 
     def _objectives(self, data: Record, at: str) -> None:
         del at
@@ -153,8 +160,8 @@ class _Story:
             return
         phase["ended_at"] = at
         phase["seconds"] = _between(phase["started_at"], at) if seconds is None else seconds
-        phase["outcome"] = outcome or ("changed" if phase.pop("changed", False) else "ok")
-        phase.pop("changed", None)
+        changed, bad = phase.pop("changed", False), phase.pop("bad", None)
+        phase["outcome"] = bad or outcome or ("changed" if changed else "ok")
 
     def _open_phase(self) -> dict[str, Any] | None:
         return self.phases[-1] if self.phases and self.phases[-1]["ended_at"] is None else None
@@ -184,7 +191,10 @@ class _Story:
         self.failures.append(
             {"at": at, "kind": kind, "phase": phase and phase["name"], "attempt": self.attempt, **failure}
         )
-        self._close_phase(at, BAD_STEP.get(kind, "failed"))
+        if phase and len(self.databases()) > 1:
+            phase["bad"] = each.BAD_STEP.get(kind, "failed")  # the other databases are still in it
+        else:
+            self._close_phase(at, each.BAD_STEP.get(kind, "failed"))
 
     def _canary_measured(self, data: Record, at: str) -> None:
         del at
@@ -220,6 +230,7 @@ class _Story:
     def _run_ended(self, data: Record, at: str) -> None:
         self.ended_at = at
         self.outcome = str(data.get("outcome") or "failed")
+        self.reached = self.outcome if self.outcome in each.GOOD else str(data.get("reached") or each.UNFINISHED)
         self._close_phase(at, None if self.outcome in ("recovered", "planned", "ready") else self.outcome)
 
 
@@ -272,7 +283,11 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "reason": start.get("reason"),
         "marks": marks(story.decisions, story.sink),
         "platform": story.facts.get("platform"),
-        "databases": story.facts.get("databases") or start.get("databases") or [],
+        "databases": story.databases(),
+        # Readiness brings no database anywhere: its checks say what there is to say.
+        "database_results": []
+        if start.get("mode") == "readiness"
+        else each.results(story.databases(), story.failures_now(), story.reached),
         "versions": start.get("versions") or {},
         "attempts": story.attempt,
         "changed": story.changed,
@@ -324,8 +339,9 @@ def exit_code(report: Mapping[str, Any]) -> int:
         return 5
     if outcome == "failed":
         now = [failure for failure in report["failures"] if failure["attempt"] == report["attempts"]]
-        # Exit 1 promises that nothing was touched.
-        return 1 if now and now[-1]["kind"] == "bad_input" and not report["changed"] else 2
+        # Exit 1 promises that nothing was touched, which is not the news where other databases are recovered.
+        touched = report["changed"] or each.recovered(report["database_results"])
+        return 1 if now and now[-1]["kind"] == "bad_input" and not touched else 2
     if outcome == "recovered" and missed(report):
         return 3
     return 0 if outcome in OUTCOMES else 2
@@ -368,7 +384,7 @@ def _outcome(story: _Story) -> str:
     if story.interrupted:
         return "cancelled"
     now = story.failures_now()
-    return BAD_STEP.get(now[-1]["kind"], "failed") if now else "failed"
+    return each.outcome(now)
 
 
 def _is_plan(start: Mapping[str, Any]) -> bool:
@@ -449,7 +465,12 @@ def _verifies(phase: Mapping[str, Any]) -> bool:
 
 def _next_actions(story: _Story, outcome: str) -> list[str]:
     """Collect what to do next, what concerns the failure first, each once."""
-    advice = [failure["next_action"] for failure in story.failures_now()]
+    several = len(story.databases()) > 1
+    advice = [
+        f"{failure['host']}: {failure['next_action']}" if several and failure["host"] else failure["next_action"]
+        for failure in story.failures_now()
+        if failure["next_action"]
+    ]
     advice += _mends(story.checks)
     if story.start.get("mode") != "drill":  # what its roles advise is for a scratch that is gone
         advice += [text for attempt, text in story.advice if attempt == story.attempt]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .clock import parse
+from .report_databases import bad
 from .report_style import STYLE
 from .report_timeline import chart
 from .report_words import READY, achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
@@ -29,6 +30,7 @@ def html(report: Mapping[str, Any]) -> str:
             _hero(report, name),
             _list("What would be done", report["would_do"]),
             _list("What to do next", report["next_actions"]),
+            _databases(report["database_results"]),
             _failures(report),
             _checks(report["checks"]),
             _cards(report),
@@ -72,6 +74,20 @@ def _hero(report: Mapping[str, Any], name: str) -> str:
 def _list(head: str, items: Sequence[str]) -> str:
     entries = "".join(f"<li>{_e(item)}</li>" for item in items)
     return f'<section class="next"><h2>{head}</h2><ol>{entries}</ol></section>' if entries else ""
+
+
+def _databases(databases: Sequence[Mapping[str, Any]]) -> str:
+    """Show a table of several databases, those first that did not come to the end."""
+    if len(databases) < 2:
+        return ""
+    left = [database["name"] for database in bad(databases)]
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_e(database[key] or '')}</td>" for key in ("name", "outcome", "phase", "why")) + "</tr>"
+        for database in sorted(databases, key=lambda database: database["name"] not in left)
+    )
+    head = "".join(f"<th>{word}</th>" for word in ("Database", "Outcome", "Phase", "Why"))
+    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f"<section><h2>Databases</h2>{table}</section>"
 
 
 def _failures(report: Mapping[str, Any]) -> str:

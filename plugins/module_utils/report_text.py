@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .report_databases import bad, summary
 from .report_words import (
     READY,
     achieved,
@@ -57,6 +58,7 @@ def text(
     if phases:
         _phases(page, report)
     _checks(page, report["checks"])
+    _databases(page, report["database_results"])
     _failures(page, report)
     _list(page, "Would do", report["would_do"], MOST_WOULD_DO)
     _list(page, "Next", report["next_actions"], MOST_ACTIONS)
@@ -170,6 +172,16 @@ def _checks(page: _Page, checks: Sequence[Mapping[str, Any]]) -> None:
         )
         if not good:
             page.wrap(str(check["wanted"]), first="  wanted   ", most=1)
+
+
+def _databases(page: _Page, databases: Sequence[Mapping[str, Any]]) -> None:
+    """Say which of several databases came to the end; those that did not stand first."""
+    if len(databases) < 2:
+        return
+    page.blank()
+    left = len(bad(databases))
+    for number, line in enumerate(summary(databases)):
+        page.wrap(line, first="✘ " if number < left else "✔ ", tone="bad" if number < left else "good")
 
 
 def _failures(page: _Page, report: Mapping[str, Any]) -> None:

@@ -94,7 +94,9 @@ class Run:
         """Register the credentials that lookups give; worth their time only once something failed."""
         self.learn_secrets({CREDENTIALS: variables.get(CREDENTIALS)}, template)
 
-    def step_failed(self, task: str, action: str, error: RecoveryError, *, hidden: bool = False) -> None:
+    def step_failed(
+        self, task: str, action: str, error: RecoveryError, *, host: str | None = None, hidden: bool = False
+    ) -> None:
         """Journal a failed step and render, so that the report tells of it even if nothing more ever runs."""
         said = {
             "msg": error.what,
@@ -107,7 +109,8 @@ class Run:
             done = [] if hidden else error.fields.get("changed_workloads") or []
             with contextlib.suppress(RecoveryError):
                 self.journal.append("action", what=action, changed=True, lines=done)
-        self.failed(task=task, action=action, kind=error.kind, **({"msg": HIDDEN} if hidden else said))
+        where = {"host": host} if host else {}
+        self.failed(task=task, action=action, **where, kind=error.kind, **({"msg": HIDDEN} if hidden else said))
 
     def failed(self, **failure: Any) -> None:
         """Journal a failure; where not even that is possible, the failure itself still reaches the operator."""

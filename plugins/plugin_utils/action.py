@@ -165,7 +165,8 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                 run.learn_credentials(variables, self._templar.template)
                 refused(run, self.MODULE, error)
                 failure = run.journal.redacted(failure)
-                run.step_failed(self._task.get_name(), self.MODULE, error, hidden=bool(self._task.no_log))
+                host, hidden = variables.get("inventory_hostname"), bool(self._task.no_log)
+                run.step_failed(self._task.get_name(), self.MODULE, error, host=host, hidden=hidden)
             result.update({**failure, "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result

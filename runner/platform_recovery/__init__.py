@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         SinkUp,
         StepFailed,
     )
-    from .result import Cancelled, CheckFound, DecisionMade, Failure, Objective, Outage, Phase, Result
+    from .result import Cancelled, CheckFound, DatabaseResult, DecisionMade, Failure, Objective, Outage, Phase, Result
     from .session import Run, run, start
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ __all__ = [
     "Cancelled",
     "CheckFound",
     "CheckMade",
+    "DatabaseResult",
     "Decision",
     "DecisionMade",
     "Event",
@@ -84,7 +85,17 @@ _HOMES = {
     "attached": ("AttachedRun", "Status", "attach"),
     "detached": ("NotOpened", "launch"),
     "errors": ("WrongCall",),
-    "result": ("Cancelled", "CheckFound", "DecisionMade", "Failure", "Objective", "Outage", "Phase", "Result"),
+    "result": (
+        "Cancelled",
+        "CheckFound",
+        "DatabaseResult",
+        "DecisionMade",
+        "Failure",
+        "Objective",
+        "Outage",
+        "Phase",
+        "Result",
+    ),
     "session": ("Run", "run", "start"),
 }
 

@@ -101,6 +101,18 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class DatabaseResult:
+    """What became of one database: recovered, planned, failed, refused, cancelled, or unfinished where nobody knows."""
+
+    name: str
+    outcome: str
+    phase: str | None = None
+    task: str | None = None
+    why: str | None = None
+    next_action: str | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """The fields of report.json. `report` holds all of it, `folder` is where it lies (None if no run was opened)."""
 
@@ -123,6 +135,7 @@ class Result:
     decisions: tuple[DecisionMade, ...] = ()
     failures: tuple[Failure, ...] = ()
     checks: tuple[CheckFound, ...] = ()
+    database_results: tuple[DatabaseResult, ...] = ()
     next_actions: tuple[str, ...] = ()
     folder: Path | None = None
     report: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -144,6 +157,7 @@ class Result:
             decisions=_all(DecisionMade, report.get("decisions")),
             failures=_all(Failure, report.get("failures")),
             checks=_all(CheckFound, report.get("checks")),
+            database_results=_all(DatabaseResult, report.get("database_results")),
             next_actions=tuple(report.get("next_actions") or ()),
             folder=folder,
             report=report,
@@ -171,6 +185,7 @@ def unopened(
         "decisions": [],
         "failures": [dict(failure)],
         "checks": [],
+        "database_results": [],
         "next_actions": [failure["next_action"]] if failure.get("next_action") else [],
     }
 

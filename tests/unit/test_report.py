@@ -269,6 +269,28 @@ def test_side_by_side_databases_share_their_phases(record: Callable[[Story], Pat
     ]
 
 
+def test_a_database_that_fails_leaves_the_phase_to_the_others(record: Callable[[Story], Path]) -> None:
+    known = (0.05, "objectives", {"databases": ["a", "b"]})
+    story = [*GOOD[:6], (0.95, "step_failed", {**FAILURE, "host": "b"}), *GOOD[6:-1]]
+    story.insert(1, known)
+    dead = report.load(record(story))
+    assert [entry["outcome"] for entry in dead["database_results"]] == ["unfinished", "failed"]
+    ended: Story = [
+        (2.4, "phase_ended", {"phase": "verify", "seconds": 1.2, "outcome": "ok"}),
+        (2.5, "run_ended", {"outcome": "failed", "reached": "recovered"}),
+    ]
+    result = report.load(record(ended))  # the same journal goes on
+    assert [(entry["name"], entry["outcome"]) for entry in result["database_results"]] == [
+        ("a", "recovered"),
+        ("b", "failed"),
+    ]
+    assert [(phase["name"], phase["outcome"]) for phase in result["phases"]][1:] == [
+        ("promote", "failed"),
+        ("verify", "ok"),
+    ]
+    assert (result["exit_code"], result["next_actions"][0]) == (2, "b: look")
+
+
 def test_a_journal_without_its_first_record_still_renders(record: Callable[[Story], Path]) -> None:
     folder = record(GOOD)
     path = folder / "journal.jsonl"

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several databases in one run of the real ansible-playbook: one that fails hides none of the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_timeline import PLAYBOOK, ROOT
+
+PLAYBOOKS = ("database_failover", "database_failback")
+NAMES = [f"db{number:02}" for number in range(5)]
+KNOW = (
+    "from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal; from pathlib import Path; "
+    "import sys; Journal(Path(sys.argv[1]), 'r1').append('objectives', databases=sys.argv[2:])"
+)
+BREAKS = "{{ '' if inventory_hostname in broken.split(',') else 'way' }}"
+
+
+def checkpoint(state: str, **options: Any) -> dict[str, Any]:
+    return {"platform.recovery.checkpoint": {"state": state, **options}}
+
+
+def play(hosts: str, *tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"On {hosts}", "hosts": hosts, "gather_facts": False, "tasks": list(tasks)}
+
+
+def checklist() -> list[dict[str, Any]]:
+    begin = checkpoint("begin", playbook="database_failover", run_id="r1", mode="failover")
+    know = {"ansible.builtin.command": {"argv": ["{{ ansible_playbook_python }}", "-c", KNOW, "{{ folder }}", *NAMES]}}
+    where = {"vars": {"folder": "{{ recovery_run.folder }}"}, "environment": {"PYTHONPATH": str(ROOT / ".collections")}}
+    step = {"name": "Promote", **checkpoint("decision", gate=BREAKS, verdict="pass")}
+    after = checkpoint("observation", what="{{ inventory_hostname }} goes on")
+    return [
+        play("localhost", {**begin, "register": "recovery_run"}, {**know, **where}),
+        play("databases", checkpoint("phase", phase="promote"), step),
+        play("databases", checkpoint("phase", phase="configure"), after),
+        play("localhost", checkpoint("end")),
+    ]
+
+
+def run(folder: Path, broken: str) -> tuple[int, str, dict[str, Any]]:
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    names: dict[str, Any] = {name: {} for name in NAMES}
+    hosts = {"localhost": {}, **names}
+    groups = {"databases": {"hosts": names}}
+    (folder / "inventory.yml").write_text(json.dumps({"all": {"vars": local, "hosts": hosts, "children": groups}}))
+    (folder / "play.yml").write_text(yaml.safe_dump(checklist(), sort_keys=False))
+    own = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+        "COLUMNS": "100",
+    }
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "AWX_"))}
+    command = [str(PLAYBOOK), "-i", "inventory.yml", "play.yml", "-e", f"broken={broken}"]
+    done = subprocess.run(command, cwd=folder, env=keep | own, capture_output=True, text=True, timeout=240, check=False)
+    report = json.loads((folder / ".recovery" / "runs" / "r1" / "report.json").read_text())
+    return done.returncode, done.stdout, report
+
+
+def test_one_that_fails_is_named_and_the_others_recover_and_a_re_run_ends_well(tmp_path: Path) -> None:
+    code, output, report = run(tmp_path, "db03")
+    outcomes = {entry["name"]: entry["outcome"] for entry in report["database_results"]}
+    assert outcomes == {**dict.fromkeys(NAMES, "recovered"), "db03": "failed"}
+    assert (code, report["exit_code"], report["outcome"]) == (2, 2, "failed")
+    assert "1 of 5 databases did not come to the end" in output
+    assert any(line.startswith("db03: ") for line in report["next_actions"])
+    told = [entry["text"] for entry in report["timeline"]]
+    assert [name for name in NAMES if f"{name} goes on" not in told] == ["db03"]
+    phases = [(phase["name"], phase["outcome"]) for phase in report["phases"]]
+    assert phases == [("promote", "failed"), ("configure", "ok")]
+
+    code, _, report = run(tmp_path, "")
+    assert (code, report["outcome"], report["attempts"]) == (0, "recovered", 2)
+    assert {entry["outcome"] for entry in report["database_results"]} == {"recovered"}
+
+
+def test_where_all_fail_none_is_said_to_be_recovered(tmp_path: Path) -> None:
+    code, _, report = run(tmp_path, ",".join(NAMES))
+    assert code == 2
+    assert {entry["outcome"] for entry in report["database_results"]} == {"failed"}
+    assert report["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_only_what_concerns_all_databases_ends_the_run_for_all(playbook: str) -> None:
+    for entry in yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text()):
+        assert entry.get("any_errors_fatal", False) is (entry["hosts"] == "localhost"), entry["name"]
