@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import BadInput
+from .places import RdsPlace, ResourcePlace
 
 Mode = Literal["plan", "switchover", "failover"]
 Cause = Literal[
@@ -73,6 +74,8 @@ class Member:
     bin_directory: str | None = None
     config_file: str | None = None
     os_user: str = "postgres"
+    resource: ResourcePlace | None = None
+    rds: RdsPlace | None = None
 
     @property
     def endpoint(self) -> str:
@@ -271,6 +274,9 @@ def members_from(data: Mapping[str, Any]) -> dict[str, Member]:
             for key, value in (values.pop("fence", None) or {}).items()
             if value is not None and key in Fence.__dataclass_fields__
         }
+        for kind, place in (("resource", ResourcePlace), ("rds", RdsPlace)):
+            if kind in values:
+                values[kind] = place(**{k: v for k, v in values[kind].items() if v is not None})
         members[name] = Member(name=name, fence=Fence(**fence), **values)
     return members
 
