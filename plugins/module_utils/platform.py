@@ -104,7 +104,9 @@ def check_provider(key: str, database: Mapping[str, Any], clusters: Mapping[str,
     by_operator, by_rds = provider == "kubernetes_resource", provider == "rds"
     if bool(database["flavour"]) != by_operator:
         wanted = (
-            "cloudnativepg or zalando, the operator that runs the database" if by_operator else f"nothing: {provider}"
+            "cloudnativepg or zalando, the operator that runs the database"
+            if by_operator
+            else f"nothing with the provider {provider}"
         )
         yield Problem(f"{key}.flavour", database["flavour"], wanted)
     for name, member in database["members"].items():

@@ -8,7 +8,7 @@ The operator does the work when it sees the resource; whether it did is asked by
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BadInput, StepTimeout
@@ -20,6 +20,7 @@ from .client import port_refuses
 from .model import Member
 from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition
 from .places import ResourcePlace
+from .provided import HandedOver
 from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.1
@@ -212,25 +213,15 @@ def demote(source: Resource, target: Resource, *, seconds: float) -> tuple[Demot
     return waited.value, changed
 
 
-def promote(target: Resource, source: Resource | None, *, position: int | None, clean: bool, seconds: float) -> bool:
+def promote(target: Resource, stepped_down: Sequence[Resource], *, seconds: float) -> bool:
     """Tell the operator to make a standby the primary. Gives whether anything was left to say.
 
-    The token of a clean demotion spares the old primary its rebuild, but the operator then waits for all that the
-    token stands for. Where the old primary is lost, that may never come: it is given only if it is here already.
+    The token of a clean demotion spares the old primary its rebuild; the operator waits for all that it stands for.
     """
-    seen = source.look(seconds) if source else Seen(None)
-    left = target.flavour.demotion(seen.item) if seen.item else None
-    token = left.token if left and (clean or (position or 0) >= left.lsn) else None
-    return target.patch(lambda item: target.flavour.promote(item, seen.item, token), seconds, "promote")
-
-
-@dataclass(frozen=True)
-class HandedOver:
-    """What a provider's own switchover left behind."""
-
-    observed: str
-    changed: bool
-    final_lsn: int | None = None
+    items = [resource.read(seconds) for resource in stepped_down if resource.flavour.demotes]
+    handed = next(((item, left) for item in items if (left := target.flavour.demotion(item))), None)
+    source, token = (handed[0], handed[1].token) if handed else (None, None)
+    return target.patch(lambda item: target.flavour.promote(item, source, token), seconds, "promote")
 
 
 @dataclass
@@ -263,10 +254,9 @@ class KubernetesResource:
         observed = f"{old.words} stepped down and gave its demotion token"
         return HandedOver(observed, changed, left.lsn)
 
-    def promote(self, target: str, *, source: str | None, position: int | None, clean: bool, seconds: float) -> bool:
-        """Tell the operator of the target. Gives whether anything was left to say; SQL shows what came of it."""
-        old = self._resource(source) if source else None
-        return promote(self._resource(target), old, position=position, clean=clean, seconds=seconds)
+    def promote(self, target: str, *, stepped_down: Sequence[str], seconds: float) -> bool:
+        """Tell the operator of the target."""
+        return promote(self._resource(target), [self._resource(name) for name in stepped_down], seconds=seconds)
 
     def _resource(self, name: str) -> Resource:
         place = self.members[name].resource

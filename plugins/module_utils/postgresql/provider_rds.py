@@ -9,13 +9,15 @@ boto3's ordinary chain and are never read here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadInput, PreconditionFailed, StepFailed, StepTimeout
 from ..waiting import wait_until
+from .model import Member
 from .places import RdsPlace
+from .provided import HandedOver
 from .service_manager import UnitStatus
 
 try:
@@ -164,12 +166,8 @@ def status(database: Database) -> UnitStatus:
     group = database.place.quarantine_security_group
     if state.quarantined(group) and state.tagged and state.status == "available":
         return UnitStatus(f"{observed}, behind {group} alone", True, "inactive", "masked")
-    return UnitStatus(observed, True, "active", "enabled")
-
-
-def can_fence(database: Database) -> bool:
-    """RDS stops no instance that has replicas, so a member without a quarantine cannot be stopped by us."""
-    return bool(database.place.quarantine_security_group)
+    # RDS stops no instance that has replicas: without a quarantine there is nothing that we could do.
+    return UnitStatus(observed, True, "active", "enabled") if group else UnitStatus(observed, answered=False)
 
 
 def stop_for_good(database: Database, *, seconds: float) -> UnitStatus:
@@ -308,3 +306,64 @@ def absent(place: RdsPlace, what: str, key: str) -> BadInput:
         observed="not found",
         next_action=f"correct {key} in the platform description and run again; nothing was touched",
     )
+
+
+@dataclass
+class Rds:
+    """The provider `rds`: the members of one database, each behind the API of its region."""
+
+    members: Mapping[str, Member]
+    guard: Callable[[], None] = field(default=lambda: None, repr=False)
+    _databases: dict[str, Database] = field(default_factory=dict, repr=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for database in self._databases.values():
+            if database.client is not None:
+                database.client.close()
+
+    def status(self, name: str, *, seconds: float) -> UnitStatus:
+        """Say what RDS shows of a member. Each request has a deadline of its own."""
+        del seconds
+        return status(self._database(name))
+
+    def stop_for_good(self, name: str, *, seconds: float) -> UnitStatus:
+        """Put a member into its quarantine."""
+        return stop_for_good(self._database(name), seconds=seconds)
+
+    def hand_over(self, source: str, target: str, *, seconds: float) -> HandedOver | None:
+        """Switch an Aurora global database over, which does both sides at once."""
+        new = self._database(target)
+        name = new.place.global_cluster
+        if not name:
+            raise PreconditionFailed(
+                f"RDS has no switchover from {source} to a read replica of PostgreSQL",
+                wanted="an Aurora global database, or recovery_mode=failover",
+                observed=f"{new.place.words} is a read replica",
+                next_action="to move it in a window, stop the applications, wait until the replica holds everything, "
+                "and use recovery_mode=failover with a recovery_fence_statement",
+                gate="operator",
+            )
+        changed = move_global(new, name, lossless=True, seconds=seconds)
+        return HandedOver(f"Aurora made {target} the writer of {name}, and {source} a reader", changed)
+
+    def promote(self, target: str, *, stepped_down: Sequence[str], seconds: float) -> bool:
+        """Have RDS promote the target. Where all others are readers, nothing can be lost."""
+        clean = len(stepped_down) == len(self.members) - 1
+        new = self._database(target)
+        name = new.place.global_cluster
+        if not name:
+            return promote_replica(new, seconds=seconds)
+        if clean or new.place.failover == "managed":
+            return move_global(new, name, lossless=clean, seconds=seconds)
+        return detach_global(new, name, seconds=seconds)
+
+    def _database(self, name: str) -> Database:
+        place = self.members[name].rds
+        if place is None:
+            raise BadInput(
+                f"The member {name} has no place in RDS",
+                wanted=f"members.{name}.rds",
+                next_action="describe it and run again; nothing was touched",
+            )
+        return self._databases.setdefault(name, Database(name, place, self.guard))

@@ -37,7 +37,7 @@ def define(plane: Plane, file: str) -> None:
     plane.call("POST", path, definition)
 
     def established() -> bool:
-        found = plane.call("GET", f"{path}/{name}").get("status", {}).get("conditions", [])
+        found = plane.call("GET", f"{path}/{name}")["status"]["conditions"] or []
         return any(entry["type"] == "Established" and entry["status"] == "True" for entry in found)
 
     wait_for(established, f"{name} to be served")

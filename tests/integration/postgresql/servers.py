@@ -104,7 +104,10 @@ class Server:
         """Make what was a primary follow another one."""
         with (self.data / "postgresql.auto.conf").open("a") as settings:
             settings.write(f"primary_conninfo = '{primary.conninfo()} password={PASSWORD}'\nprimary_slot_name = ''\n")
-        (self.data / "standby.signal").touch()
+        signal_file = self.data / "standby.signal"
+        signal_file.touch()
+        if os.getuid() == 0:
+            os.chown(signal_file, NOBODY, NOBODY)
 
     def start(self) -> Server:
         self.process = subprocess.Popen(
