@@ -106,7 +106,11 @@ class ActionModule(RecoveryAction):
             return {"lines": lines, "next_actions": actions, "protected": protected}
         if options["purpose"] == "rejoin":
             promoted = parse_lsn(options["promoted_lsn"])
-            lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
+            members, _ = steps.inputs(options)
+            if provided.is_provided(members):
+                lines, actions = provided.rejoin_lines(members, view, verdict.primary)
+            else:
+                lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
             return {"lines": lines, "next_actions": actions}
         return {}
 

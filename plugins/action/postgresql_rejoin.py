@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, rejoin_work, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, provided, rejoin_work, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
@@ -58,6 +58,8 @@ class ActionModule(RecoveryAction):
             return nothing_to_follow(target)
         primary = present_primary(members, states, credentials, options)
         wanted = rejoin_work.followers(list(members), primary.name, options["target"])
+        for name in wanted:
+            provided.refuse_rebuild(members[name], states[name], primary.name)
         request = request_from(call)
         outcomes = [one(call, members[name], members, primary, credentials, request) for name in wanted]
         return result(primary, outcomes)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .model import Member
+from ..errors import PreconditionFailed
+from .model import DatabaseView, Member, MemberState
 from .service_manager import UnitStatus
 
 
@@ -62,3 +63,56 @@ def provider_of(members: Mapping[str, Member], guard: Callable[[], None]) -> Ite
     finally:
         if provider:
             provider.close()
+
+
+def is_provided(members: Mapping[str, Member]) -> bool:
+    """Say whether something with an API of its own runs the database."""
+    return any(member.resource or member.rds for member in members.values())
+
+
+def comes_back(member: Member, primary: str | None) -> str:
+    """Say how a member that was replaced becomes a standby of the primary: by what runs it, in its own way."""
+    if member.rds and member.rds.global_cluster:
+        if member.rds.failover == "managed":
+            return f"RDS takes {member.name} back as a reader by itself: see describe_global_clusters"
+        return f"add a new cluster in {member.rds.region} to the global database of {primary} in place of {member.name}"
+    if member.rds:
+        return (
+            f"make a new read replica of {primary} in {member.rds.region} (create_db_instance_read_replica), and keep "
+            f"{member.name} until what only it holds has been looked at"
+        )
+    name = f"{member.resource.namespace}/{member.resource.name}" if member.resource else member.name
+    if member.resource and member.resource.flavour == "zalando":
+        return f"delete the postgresql {name} and submit it anew with a section standby that names {primary}"
+    return (
+        f"have CloudNativePG clone {member.name} anew: delete the Cluster {name} with its volumes, and create it with "
+        f"spec.replica.primary and source naming {primary}"
+    )
+
+
+def rejoin_lines(members: Mapping[str, Member], view: DatabaseView, primary: str | None) -> tuple[list[str], list[str]]:
+    """Say what is to be done with each old primary: lines and next actions."""
+    lines: list[str] = []
+    actions: list[str] = []
+    for name, state in view.members.items():
+        if name == primary:
+            continue
+        if state.is_standby and state.streaming:
+            lines.append(f"{name} follows already")
+            continue
+        lines.append(f"{name} does not follow {primary}")
+        actions.append(comes_back(members[name], primary))
+    return lines, actions
+
+
+def refuse_rebuild(member: Member, state: MemberState, primary: str) -> None:
+    """Leave a member alone whose data belong to what runs it. Raises PreconditionFailed."""
+    if not (member.resource or member.rds) or (state.is_standby and state.streaming):
+        return
+    raise PreconditionFailed(
+        f"{member.name} does not follow {primary}, and only what runs it may rebuild it",
+        wanted=f"{member.name} streams from {primary}",
+        observed=state.why_not or ("it is a standby without a stream" if state.is_standby else "it answers as primary"),
+        next_action=f"{comes_back(member, primary)}; then run again",
+        gate="rejoin",
+    )
