@@ -76,7 +76,7 @@ class CloudNativePG:
 
     def fence(self, item: Item) -> Patch | None:
         """Fence every instance: the postmaster is shut down and not started until the annotation goes."""
-        if FENCED_INSTANCES in annotations(item) and "*" in fenced_instances(item):
+        if FENCED_INSTANCES in annotations_of(item) and "*" in fenced_instances(item):
             return None
         return {"metadata": {"annotations": {FENCED_INSTANCES: ALL_INSTANCES}}}
 
@@ -211,7 +211,7 @@ def full_name(item: Item) -> str:
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 
-def annotations(item: Item) -> Mapping[str, str]:
+def annotations_of(item: Item) -> Mapping[str, str]:
     """Give a resource's annotations."""
     return (item.get("metadata") or {}).get("annotations") or {}
 
@@ -219,7 +219,7 @@ def annotations(item: Item) -> Mapping[str, str]:
 def fenced_instances(item: Item) -> Sequence[str]:
     """Read the annotation; what cannot be read fences nobody."""
     try:
-        found = json.loads(annotations(item).get(FENCED_INSTANCES) or "[]")
+        found = json.loads(annotations_of(item).get(FENCED_INSTANCES) or "[]")
     except ValueError:
         return []
     return [str(name) for name in found] if isinstance(found, list) else []

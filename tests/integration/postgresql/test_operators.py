@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,8 +52,17 @@ class World:
         return found
 
 
-def world_of(kind: type[operators.Operator], flavour: str, plane: Plane, pair: Pair, *bodies: dict[str, Any]) -> World:
+@contextmanager
+def world_of(flavour: str, plane: Plane, pair: Pair) -> Iterator[World]:
+    """Let an operator's doubles run the servers."""
     servers = {"west": pair.west, "east": pair.east}
+    kind: type[operators.Operator]
+    if flavour == "cloudnativepg":
+        kind = operators.CloudNativePG
+        bodies = [operators.cluster("west", "west", "east"), operators.cluster("east", "west", "west")]
+    else:
+        kind = operators.Zalando
+        bodies = [operators.postgresql(None), operators.postgresql(pair.west.address)]
     found = [
         kind(plane, name, server, servers).start(body)
         for (name, server), body in zip(servers.items(), bodies, strict=True)
@@ -62,25 +72,29 @@ def world_of(kind: type[operators.Operator], flavour: str, plane: Plane, pair: P
         for name, member in pair.members().items()
     }
     guarded: list[str] = []
-    return World(pair, *found, KubernetesResource(members, lambda: guarded.append("asked")), guarded)
+    try:
+        yield World(pair, *found, KubernetesResource(members, lambda: guarded.append("asked")), guarded)
+    finally:
+        for operator in found:
+            operator.stop()
 
 
 @pytest.fixture
 def cloudnativepg(plane: Plane, pair: Pair) -> Iterator[World]:
-    bodies = [operators.cluster("west", "west", "east"), operators.cluster("east", "west", "west")]
-    world = world_of(operators.CloudNativePG, "cloudnativepg", plane, pair, *bodies)
-    yield world
-    for operator in (world.west, world.east):
-        operator.stop()
+    with world_of("cloudnativepg", plane, pair) as world:
+        yield world
 
 
 @pytest.fixture
 def zalando(plane: Plane, pair: Pair) -> Iterator[World]:
-    bodies = [operators.postgresql(None), operators.postgresql(pair.west.address)]
-    world = world_of(operators.Zalando, "zalando", plane, pair, *bodies)
-    yield world
-    for operator in (world.west, world.east):
-        operator.stop()
+    with world_of("zalando", plane, pair) as world:
+        yield world
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, plane: Plane, pair: Pair) -> Iterator[World]:
+    with world_of(request.param, plane, pair) as world:
+        yield world
 
 
 def is_primary(pair: Pair, name: str) -> bool:
@@ -165,9 +179,8 @@ def test_a_resource_that_is_not_there(cloudnativepg: World) -> None:
         KubernetesResource(wrong).stop_for_good("west", seconds=5)
 
 
-@pytest.mark.parametrize("kind", ["cloudnativepg", "zalando"])
-def test_a_lost_primary_is_replaced_through_the_roles_verbs(kind: str, request: pytest.FixtureRequest) -> None:
-    world: World = request.getfixturevalue(kind)
+@pytest.mark.parametrize("world", ["cloudnativepg", "zalando"], indirect=True)
+def test_a_lost_primary_is_replaced_through_the_roles_verbs(world: World) -> None:
     world.pair.west.kill()
     seen = call("observe", members=world.options(), purpose="confirm", rpo_seconds=60)
     assert seen["standing"] == "failed"
@@ -189,11 +202,8 @@ def test_a_lost_primary_is_replaced_through_the_roles_verbs(kind: str, request: 
     assert call("observe", members=world.options(), purpose="confirm", rpo_seconds=60)["standing"] == "converged"
 
 
-@pytest.mark.parametrize(("kind", "proof"), [("cloudnativepg", "standby"), ("zalando", "stopped")])
-def test_a_switchover_loses_nothing_and_goes_on_after_a_cut(
-    kind: str, proof: str, request: pytest.FixtureRequest
-) -> None:
-    world: World = request.getfixturevalue(kind)
+@pytest.mark.parametrize(("world", "proof"), [("cloudnativepg", "standby"), ("zalando", "stopped")], indirect=["world"])
+def test_a_switchover_loses_nothing_and_goes_on_after_a_cut(world: World, proof: str) -> None:
     with Writer(world.pair.west).running() as writer:
         fence = call("fence", members=world.options(), mode="switchover")
         assert (fence["fenced"], fence["changed"]) == ({"west": proof}, True)
@@ -205,7 +215,7 @@ def test_a_switchover_loses_nothing_and_goes_on_after_a_cut(
     done = call("promote", members=world.options(), mode="switchover", fenced=again["fenced"], rpo_seconds=60)
     assert done["write_proven"]
     assert set(writer.acknowledged) <= keys(world.pair.east)
-    assert world.east.told == (["token", "promote"] if kind == "cloudnativepg" else ["promote"])
+    assert world.east.told == (["token", "promote"] if proof == "standby" else ["promote"])
 
 
 def test_nothing_is_promoted_beside_a_primary_that_only_fell_silent(cloudnativepg: World) -> None:
