@@ -83,6 +83,7 @@ def request_from(options: dict[str, Any]) -> fence.FenceRequest:
         statement_seconds=options["statement_seconds"],
         drain_seconds=options["drain_seconds"],
         stop_seconds=options["stop_seconds"],
+        provider_seconds=options["provider_seconds"],
         database=options["database"],
         tables=tuple(options["tables"]),
         table_seconds=options["table_seconds"],

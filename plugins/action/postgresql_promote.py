@@ -148,11 +148,11 @@ class ActionModule(RecoveryAction):
 
     def _told(self, call: Call, session: Session, view: DatabaseView) -> promote.Promotion:
         """Promote by SQL, or through what runs the database."""
-        seconds, target = call.options["promote_seconds"], call.options["target"]
+        seconds, target = call.options["provider_seconds"], call.options["target"]
         members, _ = steps.inputs(call.options)
         with provided.provider_of(members, call.guard) as provider:
             if provider is None:
-                return promote.promote(session, seconds=seconds)
+                return promote.promote(session, seconds=call.options["promote_seconds"])
             begin = time.monotonic()
             down = [name for name, state in view.members.items() if name != target and state.is_standby]
             provider.promote(target, stepped_down=down, seconds=seconds)

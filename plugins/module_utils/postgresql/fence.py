@@ -55,6 +55,7 @@ class FenceRequest:
     statement_seconds: float = 1.5
     drain_seconds: float = 10.0
     stop_seconds: float = 20.0
+    provider_seconds: float = 600.0
     database: str = "postgres"
     tables: tuple[str, ...] = ()
     table_seconds: float = 0.5
@@ -256,7 +257,7 @@ def stop_by_provider(situation: Situation, request: FenceRequest, provider: Prov
     """Fence a server that SQL does not reach through what runs it. Only a proof counts, or else a statement."""
     begin = time.monotonic()
     name = situation.member.name
-    seconds = min(STATED_STOP_SECONDS, request.stop_seconds) if request.statement else request.stop_seconds
+    seconds = min(STATED_STOP_SECONDS, request.provider_seconds) if request.statement else request.provider_seconds
     request.guard()
     unit = provider.stop_for_good(name, seconds=seconds)
     timings = {"stop": time.monotonic() - begin}
@@ -281,7 +282,7 @@ def hand_over(situation: Situation, target: Member, request: FenceRequest, provi
     begin = time.monotonic()
     name = situation.member.name
     request.guard()
-    left = provider.hand_over(name, target.name, seconds=request.stop_seconds)
+    left = provider.hand_over(name, target.name, seconds=request.provider_seconds)
     if left is None:
         return None
     timings = {"hand_over": time.monotonic() - begin}
@@ -519,11 +520,11 @@ class ProvidedDrain(Drain):
         """Have it stopped."""
         member = self.source.member
         with self.timed("stop"):
-            unit = self.provider.stop_for_good(member.name, seconds=self.request.stop_seconds)
+            unit = self.provider.stop_for_good(member.name, seconds=self.request.provider_seconds)
         if unit.fenced:
             return unit.observed
         raise StepFailed(
-            f"{member.name} was told to stop and is not proven stopped after {self.request.stop_seconds:g} s",
+            f"{member.name} was told to stop and is not proven stopped after {self.request.provider_seconds:g} s",
             wanted=f"no PostgreSQL of {member.name} runs",
             observed=unit.observed,
             next_action="look at its operator, then run the same again",
@@ -626,8 +627,8 @@ class Runner:
         name = situation.member.name
         if self.provider and step == "drain":
             left = hand_over(situation, self.target, self.request, self.provider)
-            if left and left.final_lsn:
-                self.await_position(left.final_lsn)
+            if left:
+                self.confirm_handover(situation.member, left.final_lsn)
             return left or ProvidedDrain(situation, self.target, self.credentials, self.request, self.provider).run()
         if self.provider and step == "kill":
             return stop_by_provider(situation, self.request, self.provider)
@@ -641,22 +642,29 @@ class Runner:
             return Fenced(name, step, "none", situation.words)
         return self.untouched(situation)
 
-    def await_position(self, final: int) -> None:
-        """Wait until the target holds what the old primary wrote last."""
-        with Session(
-            self.target,
-            self.credentials,
-            connect_seconds=self.request.connect_seconds,
-            statement_seconds=self.request.statement_seconds,
-        ) as session:
+    def confirm_handover(self, source: Member, final: int | None) -> None:
+        """Hold the provider's word against SQL: the source is no primary, and the target holds what it wrote last."""
+        limits = {
+            "connect_seconds": self.request.connect_seconds,
+            "statement_seconds": self.request.statement_seconds,
+        }
+        sessions = [Session(member, self.credentials, **limits) for member in (source, self.target)]
+
+        def handed_over() -> bool:
+            old, new = (look_at(session) for session in sessions)
+            return not old.is_primary and (new.position or 0) >= (final or 0)
+
+        try:
             wait_until(
-                lambda: (look_at(session).position or 0) >= final,
-                seconds=self.request.stop_seconds,
+                handed_over,
+                seconds=self.request.provider_seconds,
                 interval=0.02,
-                describe=f"{self.target.name} to hold {format_lsn(final)}",
-                next_action="the old primary has stepped down and nobody writes: see why its last changes do not "
-                "arrive, then run the same again",
+                describe=f"{source.name} to step down and {self.target.name} to hold its last write",
+                next_action=f"see why the last changes of {source.name} do not arrive, then run the same again",
             )
+        finally:
+            for session in sessions:
+                session.close()
 
     def untouched(self, situation: Situation) -> Fenced:
         """Describe a member that needs nothing."""

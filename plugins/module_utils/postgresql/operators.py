@@ -31,7 +31,6 @@ class Demotion:
 
     token: str
     lsn: int
-    system_identifier: str
 
 
 class Flavour(Protocol):
@@ -251,6 +250,6 @@ def read_token(token: str) -> Demotion | None:
     try:
         content = json.loads(base64.b64decode(token, validate=True))
         lsn = parse_lsn(content["latestCheckpointREDOLocation"])
-        return Demotion(token, lsn, str(content["databaseSystemIdentifier"])) if lsn else None
+        return Demotion(token, lsn) if lsn else None
     except (binascii.Error, ValueError, KeyError, TypeError):
         return None

@@ -101,7 +101,7 @@ class Resource:
         deadline = Deadline.after(seconds)
         uncertain = False
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
-            item = self.read(deadline.left())
+            item = self.read(deadline.remaining())
             body = plan(item)
             if body is None:
                 return uncertain
@@ -138,7 +138,7 @@ class Resource:
                 deadline=deadline,
                 doing="list the nodes",
             )
-        except (ApiError, TimeoutError):
+        except ApiError:
             return None
         ready = dict(nodes)
         if all(self.flavour.pod_stopped(pod, ready) for pod in pods):

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +21,9 @@ from tests.integration.kubernetes.plane import Plane, running
 from tests.integration.postgresql import operators
 from tests.integration.postgresql.conftest import Pair
 from tests.integration.postgresql.drive import Journal, call
-from tests.integration.postgresql.servers import streaming, wait_for
+from tests.integration.postgresql.servers import PASSWORD, streaming, wait_for
 from tests.integration.postgresql.test_recovery import Writer, keys
+from tests.support.platform import failover
 
 
 @pytest.fixture(scope="session")
@@ -223,11 +226,11 @@ def test_nothing_is_promoted_beside_a_primary_that_only_fell_silent(cloudnativep
     world.west.asleep.set()
     world.pair.west.freeze()
     with pytest.raises(PreconditionFailed, match="nothing proves") as refused:
-        call("fence", members=world.options(), stop_seconds=0.5)
+        call("fence", members=world.options(), provider_seconds=0.5)
     assert "recovery_fence_statement" in str(refused.value)
     assert refused.value.fields["changed"]
     stated = {"statement": "the host is switched off", "reason": "power cut"}
-    fence = call("fence", members=world.options(), stop_seconds=0.5, **stated)
+    fence = call("fence", members=world.options(), provider_seconds=0.5, **stated)
     assert (fence["fenced"], world.pair.east.sql("SELECT pg_is_in_recovery()")) == ({"west": "statement"}, True)
 
 
@@ -237,3 +240,62 @@ def test_a_healthy_primary_is_no_failover(cloudnativepg: World) -> None:
         with pytest.raises(PreconditionFailed, match="switchover"):
             call(verb, members=cloudnativepg.options(), **more)
     assert cloudnativepg.west.told == []
+
+
+def inventory(world: World, plane: Plane, folder: Path) -> str:
+    """Describe a platform of this one database, as an operator would."""
+    members = {}
+    for name, member in world.provider.members.items():
+        assert member.resource is not None
+        place = member.resource
+        flavour = place.flavour
+        members[name] = {
+            "host": member.host,
+            "address": member.address,
+            "sslmode": "disable",
+            "resource": {"cluster": place.cluster, "namespace": place.namespace, "name": place.name},
+        }
+    platform = {
+        "name": "operators",
+        "regions": {"west": {"role": "primary"}, "east": {"role": "secondary"}},
+        "databases": {
+            "orders": {
+                "provider": "kubernetes_resource",
+                "flavour": flavour,
+                "credentials": "admin",
+                "database": "postgres",
+                "tables": ["users"],
+                "objectives": {"rto_seconds": 600, "rpo_seconds": 60},
+                "members": members,
+            }
+        },
+        "clusters": {name: {"region": name, "kubeconfig": str(plane.kubeconfig)} for name in members},
+    }
+    variables = {
+        "recovery_platform": platform,
+        "recovery_credentials": {"admin": {"user": "postgres", "password": PASSWORD}},
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"localhost": {}}, "vars": variables}}))
+    return str(folder / "hosts.yml")
+
+
+@pytest.mark.parametrize("world", ["cloudnativepg", "zalando"], indirect=True)
+def test_the_checklist_itself_recovers_an_operators_database(world: World, plane: Plane, tmp_path: Path) -> None:
+    place = inventory(world, plane, tmp_path)
+    wish = {"inventory": place, "recovery_target": "east", "recovery_confirm": "east"}
+    world.pair.west.sql("INSERT INTO users (key) VALUES ('before') RETURNING 1")
+    planned = failover(tmp_path / "runs", **wish, recovery_mode="plan")
+    assert planned.code == 0, planned.output
+    assert (world.west.told, world.east.told) == ([], [])
+    world.pair.west.kill()
+    ended = failover(tmp_path / "runs", **wish)
+    assert ended.code == 0, ended.output
+    assert (ended.report["outcome"], is_primary(world.pair, "east")) == ("recovered", True)
+    assert "before" in keys(world.pair.east)
+    assert any("west" in action for action in ended.report["next_actions"])
+    again = failover(tmp_path / "runs", **wish)
+    assert again.code == 0, again.output
+    assert world.east.told == ["promote"]
+    assert PASSWORD not in ended.output + (ended.folder / "journal.jsonl").read_text()

@@ -73,6 +73,12 @@ def state(name: str, *, recovery: bool | None = None, streaming: bool = False) -
     )
 
 
+@pytest.fixture(autouse=True)
+def seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SQL show what the provider said: a source that is a standby."""
+    monkeypatch.setattr(fence, "look_at", lambda session: state(session.member.name, recovery=True))
+
+
 def fenced(
     provider: Provider, west: bool | None, *, mode: str = "failover", statement: str | None = None
 ) -> tuple[list[fence.Fenced], list[str]]:
@@ -82,7 +88,7 @@ def fenced(
         mode,
         statement,
         "power cut",
-        stop_seconds=9,
+        provider_seconds=9,
         guard=lambda: guarded.append("asked"),  # type: ignore[arg-type]
     )
     states = {"west": state("west", recovery=west), "east": state("east", recovery=True)}
