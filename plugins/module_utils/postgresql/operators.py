@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,7 +40,10 @@ class Flavour(Protocol):
     group: str
     version: str
     plural: str
-    pod_label: str
+    # The label by which its pods are known; None where a StatefulSet of the resource's name holds them.
+    pod_label: str | None
+    # Whether a fenced server that refuses connections stays down: nothing starts it past the resource.
+    port_proves: bool
     # Whether the operator itself takes a living primary out of service without loss.
     demotes: bool
 
@@ -59,9 +62,6 @@ class Flavour(Protocol):
     def promote(self, item: Item, source: Item | None, token: str | None) -> Patch | None:
         """Give the patch that makes a standby the primary. Raises PreconditionFailed."""
 
-    def pod_stopped(self, pod: Item, nodes: Mapping[str, bool]) -> bool:
-        """Say whether a pod that is there proves that its PostgreSQL is stopped."""
-
 
 class CloudNativePG:
     """A `Cluster` in CloudNativePG's distributed topology (its documentation: Replica clusters, Fencing)."""
@@ -70,7 +70,8 @@ class CloudNativePG:
     group = "postgresql.cnpg.io"
     version = "v1"
     plural = "clusters"
-    pod_label = "cnpg.io/cluster"
+    pod_label: str | None = "cnpg.io/cluster"
+    port_proves = True
     demotes = True
 
     def fence(self, item: Item) -> Patch | None:
@@ -126,10 +127,6 @@ class CloudNativePG:
                 patch["source"] = old
         return {"spec": {"replica": patch}}
 
-    def pod_stopped(self, pod: Item, nodes: Mapping[str, bool]) -> bool:
-        """A fenced pod stays and is not ready. Only a kubelet that lives can tell that from a node that is lost."""
-        return nodes.get(str((pod.get("spec") or {}).get("nodeName")), False) and not condition(pod, "Ready")
-
     def _require_topology(self, item: Item) -> None:
         replica = replica_of(item)
         if replica.get("primary") and replica.get("enabled") is None:
@@ -163,7 +160,10 @@ class Zalando:
     group = "acid.zalan.do"
     version = "v1"
     plural = "postgresqls"
-    pod_label = "cluster-name"
+    # The operator's label of pods can be configured: a list by it may be empty for the wrong reason.
+    pod_label: str | None = None
+    # Patroni in a pod that is still there starts PostgreSQL again, whatever the resource says.
+    port_proves = False
     demotes = False
 
     def fence(self, item: Item) -> Patch | None:
@@ -194,11 +194,6 @@ class Zalando:
         """Remove the section `standby`."""
         del source, token
         return {"spec": {"standby": None}} if self.is_standby(item) else None
-
-    def pod_stopped(self, pod: Item, nodes: Mapping[str, bool]) -> bool:
-        """Its pods go; one that is there proves nothing."""
-        del pod, nodes
-        return False
 
 
 FLAVOURS: dict[str, Flavour] = {flavour.name: flavour for flavour in (CloudNativePG(), Zalando())}
@@ -243,6 +238,18 @@ def condition(item: Item, kind: str) -> bool:
     """Say whether a condition holds."""
     found = (item.get("status") or {}).get("conditions") or []
     return any(entry.get("type") == kind and entry.get("status") == "True" for entry in found)
+
+
+def is_unready(pod: Item, living: Collection[str]) -> bool:
+    """Say whether a kubelet that lives tells that a pod is not ready. For a node that is lost, others tell it."""
+    return str((pod.get("spec") or {}).get("nodeName")) in living and not condition(pod, "Ready")
+
+
+def is_empty(stateful_set: Item) -> bool:
+    """Say whether a StatefulSet was scaled to nothing, and nothing of it is left."""
+    status, metadata = stateful_set.get("status") or {}, stateful_set["metadata"]
+    seen = int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+    return seen and stateful_set["spec"].get("replicas") == 0 and not status.get("replicas")
 
 
 def read_token(token: str) -> Demotion | None:

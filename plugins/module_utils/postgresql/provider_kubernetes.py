@@ -18,7 +18,7 @@ from ..kubernetes.transport import Deadline
 from ..waiting import wait_until
 from .client import port_refuses
 from .model import Member
-from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition
+from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition, is_empty, is_unready
 from .places import ResourcePlace
 from .provided import HandedOver
 from .service_manager import UnitStatus
@@ -38,11 +38,6 @@ class Seen:
 
     item: Item | None
     trouble: str | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Say whether the API gave it."""
-        return self.item is not None
 
 
 @dataclass
@@ -126,12 +121,16 @@ class Resource:
     def pods_stopped(self, seconds: float) -> str | None:
         """Say how its pods prove that no PostgreSQL of it runs; None where they do not."""
         deadline = Deadline.after(seconds)
-        path = f"/api/v1/namespaces/{self.place.namespace}/pods"
-        query = {"labelSelector": f"{self.flavour.pod_label}={self.place.name}"}
+        space = f"namespaces/{self.place.namespace}"
         try:
-            pods, _ = self.client.list(path, lambda item: item, deadline=deadline, doing="list its pods", query=query)
-            if not pods:
-                return "no pod of it is left"
+            if self.flavour.pod_label is None:
+                path = f"/apis/apps/v1/{space}/statefulsets/{self.place.name}"
+                found = self.client.request("GET", path, deadline=deadline, doing="read its StatefulSet")
+                return "its StatefulSet has no pod left" if is_empty(found) else None
+            query = {"labelSelector": f"{self.flavour.pod_label}={self.place.name}"}
+            pods, _ = self.client.list(
+                f"/api/v1/{space}/pods", lambda item: item, deadline=deadline, doing="list its pods", query=query
+            )
             nodes, _ = self.client.list(
                 "/api/v1/nodes",
                 lambda item: (str(item["metadata"]["name"]), condition(item, "Ready")),
@@ -140,8 +139,8 @@ class Resource:
             )
         except ApiError:
             return None
-        ready = dict(nodes)
-        if all(self.flavour.pod_stopped(pod, ready) for pod in pods):
+        living = {name for name, ready in nodes if ready}
+        if pods and all(is_unready(pod, living) for pod in pods):
             return "its nodes live and say that none of its pods is ready"
         return None
 
@@ -175,7 +174,9 @@ def prove(resource: Resource, member: Member) -> str | None:
     silent, port = port_refuses(member, PORT_SECONDS)
     if not silent:
         return None
-    return port if port in GONE else resource.pods_stopped(REQUEST_SECONDS)
+    if resource.flavour.port_proves and port in GONE:
+        return port
+    return resource.pods_stopped(REQUEST_SECONDS)
 
 
 def stop_for_good(resource: Resource, member: Member, *, seconds: float) -> UnitStatus:

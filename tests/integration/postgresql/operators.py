@@ -57,7 +57,6 @@ class Operator:
     thread: threading.Thread | None = None
 
     collection = ""
-    label = ""
 
     @property
     def path(self) -> str:
@@ -72,11 +71,7 @@ class Operator:
             self.plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         body["metadata"] = {"name": "database", "namespace": self.namespace, **body.get("metadata", {})}
         self.plane.call("POST", self.collection.format(self.namespace), body)
-        pod = {
-            "metadata": {"name": "database-1", "labels": {self.label: "database"}},
-            "spec": {"containers": [{"name": "postgres", "image": "none"}], "automountServiceAccountToken": False},
-        }
-        self.plane.call("POST", f"/api/v1/namespaces/{self.namespace}/pods", pod)
+        self.make_pods()
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
         return self
@@ -86,12 +81,13 @@ class Operator:
         if self.thread:
             self.thread.join()
         self.plane.call("DELETE", self.path)
-        with contextlib.suppress(ApiError):
-            self.remove_pod()
+        self.remove_pods()
 
-    def remove_pod(self) -> None:
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
-        self.plane.call("DELETE", f"/api/v1/namespaces/{self.namespace}/pods/database-1", options)
+    def make_pods(self) -> None:
+        """Make what the operator would. Nobody runs the pods: the real server stands for them."""
+
+    def remove_pods(self) -> None:
+        """Remove it."""
 
     def work(self) -> None:
         """Compare what is declared with what is, again and again."""
@@ -119,7 +115,6 @@ class CloudNativePG(Operator):
     """Its documents: Fencing; Replica clusters, Demoting a Primary, Promoting a Replica."""
 
     collection = CLUSTERS
-    label = "cnpg.io/cluster"
 
     def reconcile(self, item: dict[str, Any]) -> None:
         """Fencing first: a fenced instance is shut down and not started."""
@@ -172,15 +167,36 @@ class Zalando(Operator):
     """Its documents: Promote the standby; numberOfInstances."""
 
     collection = POSTGRESQLS
-    label = "cluster-name"
+
+    @property
+    def stateful_set(self) -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/statefulsets"
+
+    def make_pods(self) -> None:
+        labels = {"cluster-name": "database"}
+        containers = [{"name": "postgres", "image": "none"}]
+        spec = {
+            "replicas": 1,
+            "serviceName": "database",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+        }
+        body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "database"}, "spec": spec}
+        self.plane.call("POST", self.stateful_set, body)
+        path = f"{self.stateful_set}/database"
+        wait_for(lambda: self.plane.call("GET", path)["status"].get("replicas") == 1, "the StatefulSet's pod")
+
+    def remove_pods(self) -> None:
+        self.plane.call("DELETE", f"{self.stateful_set}/database")
 
     def reconcile(self, item: dict[str, Any]) -> None:
         """No instances, no pods; no section, no standby."""
         if item["spec"]["numberOfInstances"] == 0:
-            if self.running:
+            if not self.told:
                 self.told.append("scale to zero")
                 self.server.stop()
-                self.remove_pod()
+                scaled = {"spec": {"replicas": 0}}
+                self.plane.call("PATCH", f"{self.stateful_set}/database", scaled, MERGE_PATCH)
             return
         if self.running and "standby" not in item["spec"] and self.server.sql("SELECT pg_is_in_recovery()"):
             self.promote()

@@ -12,9 +12,10 @@ import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.operators import (
-    FLAVOURS,
     CloudNativePG,
     Zalando,
+    is_empty,
+    is_unready,
     read_token,
 )
 
@@ -164,19 +165,34 @@ def pod(*, ready: bool, node: str = "n1") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("flavour", "what", "nodes", "stopped"),
+    ("what", "living", "unready"),
     [
-        ("cloudnativepg", pod(ready=False), {"n1": True}, True),
-        ("cloudnativepg", pod(ready=True), {"n1": True}, False),
-        ("cloudnativepg", pod(ready=False), {"n1": False}, False),
-        ("cloudnativepg", pod(ready=False), {}, False),
-        ("zalando", pod(ready=False), {"n1": True}, False),
+        (pod(ready=False), {"n1"}, True),
+        (pod(ready=True), {"n1"}, False),
+        (pod(ready=False), set(), False),
+        ({"spec": {}}, {"n1"}, False),
     ],
 )
 def test_only_a_living_node_can_tell_that_a_pod_is_stopped(
-    flavour: str, what: dict[str, Any], nodes: dict[str, bool], stopped: bool
+    what: dict[str, Any], living: set[str], unready: bool
 ) -> None:
-    assert FLAVOURS[flavour].pod_stopped(what, nodes) is stopped
+    assert is_unready(what, living) is unready
+
+
+@pytest.mark.parametrize(
+    ("replicas", "status", "empty"),
+    [
+        (0, {"observedGeneration": 2}, True),
+        (0, {"observedGeneration": 2, "replicas": 0}, True),
+        (0, {"observedGeneration": 2, "replicas": 1}, False),
+        (0, {"observedGeneration": 1}, False),
+        (1, {"observedGeneration": 2}, False),
+        (0, None, False),
+    ],
+)
+def test_a_stateful_set_is_empty_once_its_controller_says_so(replicas: int, status: Any, empty: bool) -> None:
+    item = {"metadata": {"generation": 2}, "spec": {"replicas": replicas}, "status": status}
+    assert is_empty(item) is empty
 
 
 def test_a_token_that_cannot_be_read_is_none() -> None:
