@@ -119,6 +119,8 @@ def test_cloudnativepg_hands_over_and_back(cloudnativepg: World) -> None:
     assert not provider.promote("east", stepped_down=["west"], seconds=20)
     # The token spared the old primary its rebuild: it follows, and can be handed the database back.
     wait_for(lambda: streaming(pair.east))
+    kept = call("rejoin", members=cloudnativepg.options())
+    assert (kept["changed"], kept["members"]["west"]["way"]) == (False, "already")
     assert provider.hand_over("east", "west", seconds=20)
     assert provider.promote("west", stepped_down=["east"], seconds=20)
     wait_for(lambda: is_primary(pair, "west"))
@@ -201,6 +203,8 @@ def test_a_lost_primary_is_replaced_through_the_roles_verbs(world: World) -> Non
     done = call("promote", **said, journal=journal)
     assert (done["changed"], done["write_proven"], done["timeline"]) == (True, True, {"before": 1, "after": 2})
     assert not call("promote", **said)["changed"]
+    with pytest.raises(PreconditionFailed, match="only what runs it may rebuild it"):
+        call("rejoin", members=world.options())
     assert {record["verdict"] for record in journal.records if record["event"] == "decision"} == {"pass"}
     assert call("observe", members=world.options(), purpose="confirm", rpo_seconds=60)["standing"] == "converged"
 
