@@ -211,7 +211,8 @@ def witnesses(
     later = look_again(fed) if fed else {}
     for name in silent:
         evidence += peer_evidence(name, states.values(), later)
-    return (*evidence, *managers)
+    down = [] if any(state.is_primary for state in states.values()) else stepped_down(provider, states, target, seconds)
+    return (*evidence, *managers, *down)
 
 
 def sql_evidence(state: MemberState, *, host_answers: bool) -> Evidence:
@@ -268,6 +269,17 @@ def service_manager_evidence(silent: Iterable[Member], seconds: float) -> list[E
             Evidence("service manager", member.name, status.observed, status.alive, fenced=status.fenced)
             for member, status in zip(asked, statuses, strict=True)
         ]
+
+
+def stepped_down(
+    provider: Provider | None, states: Mapping[str, MemberState], target: str, seconds: float
+) -> list[Evidence]:
+    """Find who handed over to nobody yet: a run was cut short there, and all members are standbys."""
+    if provider is None:
+        return []
+    standbys = [name for name, state in states.items() if name != target and state.is_standby]
+    told = {name: provider.stepped_down(name, seconds=seconds) for name in standbys}
+    return [Evidence("service manager", name, words, False, fenced=True) for name, words in told.items() if words]
 
 
 def provider_evidence(provider: Provider, silent: Sequence[Member], seconds: float) -> list[Evidence]:

@@ -29,6 +29,9 @@ class Provider(Protocol):
     def status(self, name: str, *, seconds: float) -> UnitStatus:
         """Say what is known of a member's fence. One that could not be fenced by this has not answered."""
 
+    def stepped_down(self, name: str, *, seconds: float) -> str | None:
+        """Say how it shows that a member which is a standby now was the primary and handed over without loss."""
+
     def stop_for_good(self, name: str, *, seconds: float) -> UnitStatus:
         """Have a member stopped so that it stays stopped, and look for the proof until the time is up."""
 

@@ -242,6 +242,13 @@ class KubernetesResource:
         """Say what the operator's side shows of a member."""
         return status(self._resource(name), self.members[name], seconds=seconds)
 
+    def stepped_down(self, name: str, *, seconds: float) -> str | None:
+        """Look for the token of its demotion."""
+        resource = self._resource(name)
+        item = resource.look(seconds).item
+        complete = item is not None and resource.flavour.demotion(item) is not None
+        return f"{resource.words} stepped down and holds its demotion token" if complete else None
+
     def stop_for_good(self, name: str, *, seconds: float) -> UnitStatus:
         """Have a member stopped so that it stays stopped."""
         return stop_for_good(self._resource(name), self.members[name], seconds=seconds)

@@ -327,6 +327,10 @@ class Rds:
         del seconds
         return status(self._database(name))
 
+    def stepped_down(self, name: str, *, seconds: float) -> str | None:
+        """RDS carries a switchover through by itself: nothing is left in between."""
+        del name, seconds
+
     def stop_for_good(self, name: str, *, seconds: float) -> UnitStatus:
         """Put a member into its quarantine."""
         return stop_for_good(self._database(name), seconds=seconds)

@@ -183,11 +183,20 @@ class Zalando(Operator):
         }
         body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "database"}, "spec": spec}
         self.plane.call("POST", self.stateful_set, body)
-        path = f"{self.stateful_set}/database"
-        wait_for(lambda: self.plane.call("GET", path)["status"].get("replicas") == 1, "the StatefulSet's pod")
+        self.count(1)
 
     def remove_pods(self) -> None:
+        # No garbage is collected here: pods of a StatefulSet that is deleted would stay.
+        self.scale(0)
+        self.count(0)
         self.plane.call("DELETE", f"{self.stateful_set}/database")
+
+    def scale(self, replicas: int) -> None:
+        self.plane.call("PATCH", f"{self.stateful_set}/database", {"spec": {"replicas": replicas}}, MERGE_PATCH)
+
+    def count(self, wanted: int) -> None:
+        path = f"{self.stateful_set}/database"
+        wait_for(lambda: self.plane.call("GET", path)["status"].get("replicas", 0) == wanted, f"{wanted} pods")
 
     def reconcile(self, item: dict[str, Any]) -> None:
         """No instances, no pods; no section, no standby."""
@@ -195,8 +204,7 @@ class Zalando(Operator):
             if not self.told:
                 self.told.append("scale to zero")
                 self.server.stop()
-                scaled = {"spec": {"replicas": 0}}
-                self.plane.call("PATCH", f"{self.stateful_set}/database", scaled, MERGE_PATCH)
+                self.scale(0)
             return
         if self.running and "standby" not in item["spec"] and self.server.sql("SELECT pg_is_in_recovery()"):
             self.promote()

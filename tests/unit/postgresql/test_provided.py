@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, observe, provided
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, fence, observe, provided
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
     DatabaseView,
@@ -44,6 +44,9 @@ class Provider:
     def status(self, name: str, *, seconds: float) -> UnitStatus:
         self.asked.append(f"status {name} {seconds:g}")
         return self.shows
+
+    def stepped_down(self, name: str, *, seconds: float) -> str | None:
+        return f"{name} holds its token after {seconds:g}"
 
     def stop_for_good(self, name: str, *, seconds: float) -> UnitStatus:
         self.asked.append(f"stop {name} {seconds:g}")
@@ -175,3 +178,22 @@ def test_who_needs_no_provider_gets_none() -> None:
     for member in (WEST, Member("west", "w", rds=REPLICA)):
         with provided.provider_of({"west": member}, lambda: None) as found:
             assert found is not None
+
+
+def test_a_switchover_that_was_cut_short_goes_on() -> None:
+    states = {name: state(name, recovery=True) for name in ("west", "east")}
+    members = {"west": WEST, "east": EAST}
+    evidence = observe.witnesses(
+        members,
+        states,
+        target="east",
+        ask_service_managers=True,
+        seconds=1,
+        look_again=lambda _: {},
+        provider=Provider(),
+    )
+    assert [(item.member, item.fenced) for item in evidence] == [("west", True)]
+    for said, verdict in ((evidence, "pass"), ((), "refuse")):
+        view = DatabaseView(states, said)
+        judged = decide.judge(view, "east")
+        assert decide.mode_gate(view, judged, decide.Request("east", "switchover")).verdict == verdict
