@@ -644,7 +644,7 @@ class Runner:
 
     def confirm_handover(self, source: Member, final: int | None) -> None:
         """Hold the provider's word against SQL: the source is no primary, and the target holds what it wrote last."""
-        limits = {
+        limits: dict[str, Any] = {
             "connect_seconds": self.request.connect_seconds,
             "statement_seconds": self.request.statement_seconds,
         }

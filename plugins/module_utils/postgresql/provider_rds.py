@@ -327,7 +327,7 @@ class Rds:
         del seconds
         return status(self._database(name))
 
-    def stepped_down(self, name: str, *, seconds: float) -> str | None:
+    def stepped_down(self, name: str, *, seconds: float) -> None:
         """RDS carries a switchover through by itself: nothing is left in between."""
         del name, seconds
 
