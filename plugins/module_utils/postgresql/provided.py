@@ -86,9 +86,12 @@ def comes_back(member: Member, primary: str | None) -> str:
         )
     name = f"{member.resource.namespace}/{member.resource.name}" if member.resource else member.name
     if member.resource and member.resource.flavour == "zalando":
-        return f"delete the postgresql {name} and submit it anew with a section standby that names {primary}"
+        return (
+            f"look at what only {member.name} holds, then delete the postgresql {name} and submit it anew with a "
+            f"section standby that names {primary}"
+        )
     return (
-        f"have CloudNativePG clone {member.name} anew: delete the Cluster {name} with its volumes, and create it with "
+        f"look at what only {member.name} holds, then have CloudNativePG clone {member.name} anew: delete the Cluster {name} with its volumes, and create it with "
         f"spec.replica.primary and source naming {primary}"
     )
 
