@@ -91,8 +91,8 @@ def comes_back(member: Member, primary: str | None) -> str:
             f"section standby that names {primary}"
         )
     return (
-        f"look at what only {member.name} holds, then have CloudNativePG clone {member.name} anew: delete the Cluster {name} with its volumes, and create it with "
-        f"spec.replica.primary and source naming {primary}"
+        f"look at what only {member.name} holds, then have CloudNativePG clone {member.name} anew: delete the Cluster "
+        f"{name} with its volumes, and create it with spec.replica.primary and source naming {primary}"
     )
 
 
