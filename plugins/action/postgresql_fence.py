@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, provided, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.decide import Gate
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Member, MemberState, format_lsn
@@ -25,13 +25,19 @@ class ActionModule(RecoveryAction):
         options = call.options
         if options["statement"]:
             steps.require_reason(options, "statement")
-        members, credentials = steps.inputs(options)
+        members, _ = steps.inputs(options)
         request = replace(request_from(options), guard=call.guard)
-        states, units = fence.survey(members, credentials, request)
+        with provided.provider_of(members, call.guard) as provider:
+            return self._fence(call, request, provider)
+
+    def _fence(self, call: Call, request: fence.FenceRequest, provider: provided.Provider | None) -> dict[str, Any]:
+        options = call.options
+        members, credentials = steps.inputs(options)
+        states, units = fence.survey(members, credentials, request, provider)
         steps.refuse_bad_access(states)
         if options["state"] == "released":
             return release(call, members, states)
-        runner = fence.Runner(members, credentials, request, states, units)
+        runner = fence.Runner(members, credentials, request, states, units, provider)
         chosen = runner.choose()
         dry = call.check or request.mode == "plan"
         outcomes = runner.foretell(chosen) if dry else runner.carry_out(chosen)
@@ -77,6 +83,7 @@ def request_from(options: dict[str, Any]) -> fence.FenceRequest:
         statement_seconds=options["statement_seconds"],
         drain_seconds=options["drain_seconds"],
         stop_seconds=options["stop_seconds"],
+        provider_seconds=options["provider_seconds"],
         database=options["database"],
         tables=tuple(options["tables"]),
         table_seconds=options["table_seconds"],

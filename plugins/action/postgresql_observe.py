@@ -13,6 +13,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql impor
     decide,
     load,
     observe,
+    provided,
     steps,
     vantage,
 )
@@ -80,14 +81,16 @@ class ActionModule(RecoveryAction):
                 session = Session(members[options["target"]], credentials, **limits)
                 room = beside.submit(observe.room_problem, session)
             states = observe.look(members, credentials, **limits, again=options["target"])
-            evidence = observe.witnesses(
-                members,
-                states,
-                target=options["target"],
-                ask_service_managers=options["ask_service_managers"],
-                seconds=options["connect_seconds"] + 1,
-                look_again=lambda some: observe.look(some, credentials, **limits),
-            )
+            with provided.provider_of(members, lambda: None) as provider:
+                evidence = observe.witnesses(
+                    members,
+                    states,
+                    target=options["target"],
+                    ask_service_managers=options["ask_service_managers"],
+                    seconds=options["connect_seconds"] + 1,
+                    look_again=lambda some: observe.look(some, credentials, **limits),
+                    provider=provider,
+                )
             room_problem = room.result() if room else None
         known = observe.remember(states, steps.recall(options["memory"]))
         steps.memorise(options["memory"], known)
@@ -103,7 +106,11 @@ class ActionModule(RecoveryAction):
             return {"lines": lines, "next_actions": actions, "protected": protected}
         if options["purpose"] == "rejoin":
             promoted = parse_lsn(options["promoted_lsn"])
-            lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
+            members, _ = steps.inputs(options)
+            if provided.is_provided(members):
+                lines, actions = provided.rejoin_lines(members, view, verdict.primary)
+            else:
+                lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
             return {"lines": lines, "next_actions": actions}
         return {}
 

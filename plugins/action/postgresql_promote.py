@@ -12,7 +12,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import clock
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import decide, observe, promote, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import (
+    decide,
+    observe,
+    promote,
+    provided,
+    steps,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     DatabaseView,
@@ -115,7 +121,7 @@ class ActionModule(RecoveryAction):
             promote.prove_write(session, run_id)
             return {**before, "changed": False, "write_proven": True}
         begin = time.monotonic()
-        promotion = promote.promote(session, seconds=call.options["promote_seconds"])
+        promotion = self._told(call, session, view)
         promote.prove_write(session, run_id)
         seconds, promoted_at = time.monotonic() - begin, clock.utc_now()
         after = observe.look_at(session)
@@ -142,6 +148,18 @@ class ActionModule(RecoveryAction):
             "timeline": {"before": target.timeline, "after": after.timeline},
             "lines": [*facts, outcome],
         }
+
+    def _told(self, call: Call, session: Session, view: DatabaseView) -> promote.Promotion:
+        """Promote by SQL, or through what runs the database."""
+        seconds, target = call.options["provider_seconds"], call.options["target"]
+        members, _ = steps.inputs(call.options)
+        with provided.provider_of(members, call.guard) as provider:
+            if provider is None:
+                return promote.promote(session, seconds=call.options["promote_seconds"])
+            begin = time.monotonic()
+            down = [name for name, state in view.members.items() if name != target and state.is_standby]
+            provider.promote(target, stepped_down=down, seconds=seconds)
+            return promote.follow(session, seconds=max(1.0, seconds - (time.monotonic() - begin)))
 
 
 def lag_bytes(view: DatabaseView, verdict: decide.Verdict, request: decide.Request) -> int | None:

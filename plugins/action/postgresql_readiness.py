@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, readiness, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, provided, readiness, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session, require_psycopg2
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.decide import Request
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import Check, result
@@ -54,7 +54,8 @@ def confirm(options: Mapping[str, Any]) -> list[Check]:
 def fence(options: Mapping[str, Any]) -> list[Check]:
     """Ask what a fence would need."""
     members, credentials = steps.inputs(options)
-    found = readiness.channels(members, credentials, **limits_of(options))
+    with provided.provider_of(members, lambda: None) as provider:
+        found = readiness.channels(members, credentials, provider=provider, **limits_of(options))
     return list(readiness.fence_checks(options["name"], members, found))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, rejoin_work, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, provided, rejoin_work, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
@@ -19,7 +19,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     known_member,
     members_from,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.rejoin import Primary
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.rejoin import Plan, Primary
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.rejoin_work import (
     Outcome,
     Rejoin,
@@ -58,6 +58,8 @@ class ActionModule(RecoveryAction):
             return nothing_to_follow(target)
         primary = present_primary(members, states, credentials, options)
         wanted = rejoin_work.followers(list(members), primary.name, options["target"])
+        if provided.is_provided(members):
+            return result(primary, [kept(members[name], states[name], primary) for name in wanted])
         request = request_from(call)
         outcomes = [one(call, members[name], members, primary, credentials, request) for name in wanted]
         return result(primary, outcomes)
@@ -122,6 +124,13 @@ def request_from(call: Call) -> RejoinRequest:
             )
         },
     )
+
+
+def kept(member: Member, state: MemberState, primary: Primary) -> Outcome:
+    """See that a member follows; slots, settings and archive belong to what runs it. Raises PreconditionFailed."""
+    provided.refuse_rebuild(member, state, primary.name)
+    line = f"{member.name} follows {primary.name} already, and what runs it keeps it so"
+    return Outcome(member.name, Plan("already", "what runs it keeps it so"), lines=[line])
 
 
 def one(

@@ -52,6 +52,58 @@ options:
         description: The account that it runs as on its host. Scripts run as this one where the fence says C(sudo).
         type: str
         default: postgres
+      resource:
+        description: The resource of a Kubernetes operator that the member is run by.
+        type: dict
+        suboptions:
+          flavour:
+            description: The operator.
+            type: str
+            choices: [cloudnativepg, zalando]
+            required: true
+          cluster:
+            description: Name of the Kubernetes cluster in what is shown.
+            type: str
+            required: true
+          namespace:
+            description: Namespace of the resource.
+            type: str
+            required: true
+          name:
+            description: Name of the resource.
+            type: str
+            required: true
+          kubeconfig:
+            description: File with the access.
+            type: path
+          context:
+            description: Context in that file.
+            type: str
+      rds:
+        description: Where the member lies in Amazon RDS.
+        type: dict
+        suboptions:
+          region:
+            description: Region of AWS.
+            type: str
+            required: true
+          instance:
+            description: Identifier of the DB instance.
+            type: str
+          cluster:
+            description: Identifier of the DB cluster.
+            type: str
+          global_cluster:
+            description: Identifier of the Aurora global database that the cluster belongs to.
+            type: str
+          failover:
+            description: How a lost writer of a global database is replaced.
+            type: str
+            choices: [managed, detach]
+            default: managed
+          quarantine_security_group:
+            description: A security group that lets nobody in. A lost primary is put behind it, and restarted.
+            type: str
       fence:
         description: The channel through which the member's server can be stopped for good.
         type: dict

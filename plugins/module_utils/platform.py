@@ -80,6 +80,7 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
             yield Problem(
                 f"{key}.members", ", ".join(database["members"]), "at least two members: one alone cannot fail over"
             )
+        found.extend(check_provider(key, database, clusters))
     for kind, entries in (("clusters", clusters), ("edges", edges)):
         found.extend(
             reference(f"platform.{kind}.{n}.region", e["region"], regions, "region") for n, e in entries.items()
@@ -95,6 +96,43 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
     yield from (problem for problem in found if problem)
     yield from out_of_range(platform)
     yield from check_people(platform)
+
+
+def check_provider(key: str, database: Mapping[str, Any], clusters: Mapping[str, Any]) -> Iterator[Problem | None]:
+    """Find what a provider needs and has not, or has and does not need: it would be read by nobody."""
+    provider = database["provider"]
+    by_operator, by_rds = provider == "kubernetes_resource", provider == "rds"
+    if bool(database["flavour"]) != by_operator:
+        wanted = (
+            "cloudnativepg or zalando, the operator that runs the database"
+            if by_operator
+            else f"nothing with the provider {provider}"
+        )
+        yield Problem(f"{key}.flavour", database["flavour"], wanted)
+    for name, member in database["members"].items():
+        where = f"{key}.members.{name}"
+        for part, needed in (("resource", by_operator), ("rds", by_rds)):
+            if bool(member[part]) != needed:
+                wanted = "a mapping: where its provider finds it" if needed else f"nothing with the provider {provider}"
+                yield Problem(f"{where}.{part}", member[part] and "something", wanted)
+        if member["fence"] and (by_operator or by_rds):
+            yield Problem(f"{where}.fence", "something", f"nothing: {provider} fences by its own API")
+        if member["resource"]:
+            yield reference(f"{where}.resource.cluster", member["resource"]["cluster"], clusters, "cluster")
+        if member["rds"] and by_rds:
+            yield from check_rds(where, member["rds"], global_=bool(database["rds"]))
+    if database["rds"] and not by_rds:
+        yield Problem(f"{key}.rds", "something", f"nothing with the provider {provider}")
+
+
+def check_rds(where: str, place: Mapping[str, Any], *, global_: bool) -> Iterator[Problem]:
+    """An Aurora global database consists of clusters, a replica and its source of instances."""
+    needed, spare = ("cluster", "instance") if global_ else ("instance", "cluster")
+    if not place[needed]:
+        other = "" if global_ else " (a cluster needs rds.global_cluster of the database)"
+        yield Problem(f"{where}.rds.{needed}", None, f"the identifier of the DB {needed}{other}")
+    if place[spare]:
+        yield Problem(f"{where}.rds.{spare}", place[spare], f"nothing beside {needed}")
 
 
 def check_canary(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem | None]:
@@ -251,7 +289,7 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
         "database": database["database"],
         "tables": database["tables"],
         "objectives": database["objectives"],
-        "members": database["members"],
+        "members": {m: member_inputs(m, database, platform) for m in database["members"]},
         "credentials": database["credentials"],
         "identity": identity(target, database["system_identifier"]),
         "applications": sorted(services),
@@ -266,6 +304,22 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
             for cluster in s["clusters"]
         ],
     }
+
+
+def member_inputs(name: str, database: Mapping[str, Any], platform: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a member with all that its provider needs, wherever the description says it."""
+    member = {k: v for k, v in database["members"][name].items() if k not in {"resource", "rds"}}
+    resource, rds = database["members"][name]["resource"], database["members"][name]["rds"]
+    if resource:
+        cluster = platform["clusters"][resource["cluster"]]
+        member["resource"] = {
+            **resource,
+            "flavour": database["flavour"],
+            **{k: cluster[k] for k in ("kubeconfig", "context")},
+        }
+    if rds:
+        member["rds"] = {**rds, **(database["rds"] or {})}
+    return member
 
 
 def identity(target: str, system_identifier: str | None) -> list[dict[str, Any]]:

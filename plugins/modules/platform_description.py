@@ -96,8 +96,28 @@ options:
           provider:
             description: How the database replicates and is promoted.
             type: str
-            choices: [streaming]
+            choices: [streaming, kubernetes_resource, rds]
             default: streaming
+          flavour:
+            description: For O(platform.databases.provider=kubernetes_resource), the operator that runs the database.
+            type: str
+            choices: [cloudnativepg, zalando]
+          rds:
+            description: For V(rds), what its members have in common. Needed for an Aurora global database only.
+            type: dict
+            suboptions:
+              global_cluster:
+                description: Identifier of the Aurora global database.
+                type: str
+                required: true
+              failover:
+                description: >-
+                  How a lost writer is replaced. V(managed) is C(failover_global_cluster), after which the old one comes back as a
+                  reader. V(detach) is C(remove_from_global_cluster), for global databases that RDS cannot fail over, such as those of
+                  unequal versions; the old one then has to be added again by hand.
+                type: str
+                choices: [managed, detach]
+                default: managed
           credentials:
             description: Name in O(credentials) of an account that may promote and fence (a superuser for V(streaming)).
             type: str
@@ -179,6 +199,41 @@ options:
                   where the fence says C(sudo).
                 type: str
                 default: postgres
+              resource:
+                description: For V(kubernetes_resource), the operator's resource that the member is run by.
+                type: dict
+                suboptions:
+                  cluster:
+                    description: The Kubernetes cluster, by its name in C(clusters).
+                    type: str
+                    required: true
+                  namespace:
+                    description: Namespace of the resource.
+                    type: str
+                    required: true
+                  name:
+                    description: Name of the resource.
+                    type: str
+                    required: true
+              rds:
+                description: For V(rds), where the member lies. Give C(instance), or C(cluster) in an Aurora global database.
+                type: dict
+                suboptions:
+                  region:
+                    description: Region of AWS.
+                    type: str
+                    required: true
+                  instance:
+                    description: Identifier of the DB instance.
+                    type: str
+                  cluster:
+                    description: Identifier of the DB cluster.
+                    type: str
+                  quarantine_security_group:
+                    description: >-
+                      A security group that lets nobody in. A lost primary is put behind it, and restarted, which is its fence. Without one,
+                      only an operator's statement or RDS' own word that it is stopped can stand for the proof that it is down.
+                    type: str
               fence:
                 description:
                   - The channel through which the member's server can be stopped for good.

@@ -292,11 +292,11 @@ def mode_gate(view: DatabaseView, verdict: Verdict, request: Request) -> Gate:
             )
         return confirmed_gate(view, verdict, request)
     if request.mode == "switchover":
-        held = [item for item in view.about(verdict.source or "") if item.fenced]
+        held = [item for item in view.evidence if item.fenced and verdict.source in (None, item.member)]
         if verdict.failed and held:
             # An earlier run drained and fenced it, and was cut short before the promotion.
             return Gate(
-                "primary fenced", f"{verdict.source} by {held[0].vantage}: {held[0].observed}", "fenced or alive"
+                "primary fenced", f"{held[0].member} by {held[0].vantage}: {held[0].observed}", "fenced or alive"
             )
         if verdict.failed:
             return Gate(

@@ -21,10 +21,13 @@ from . import integrity, service_manager
 from .client import ServerError, Session, port_refuses
 from .model import Credentials, Evidence, Member, MemberState, Mode, format_lsn, parse_lsn, shown_bytes
 from .observe import look_at
+from .provided import Provider
 from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.002
 FAILOVER_CONNECT_SECONDS = 0.3
+# Where a statement stands for the proof, the proof is not waited for long.
+STATED_STOP_SECONDS = 2.0
 Step = Literal["nothing", "drain", "kill", "rely", "note", "refuse"]
 Proof = Literal["stopped", "standby", "statement", "none"]
 STRENGTH: dict[Proof, int] = {"none": 0, "statement": 1, "standby": 2, "stopped": 3}
@@ -52,6 +55,7 @@ class FenceRequest:
     statement_seconds: float = 1.5
     drain_seconds: float = 10.0
     stop_seconds: float = 20.0
+    provider_seconds: float = 600.0
     database: str = "postgres"
     tables: tuple[str, ...] = ()
     table_seconds: float = 0.5
@@ -149,7 +153,10 @@ def obeying_later(interrupted: threading.Event) -> Iterator[None]:
 
 
 def survey(
-    members: Mapping[str, Member], credentials: Credentials, request: FenceRequest
+    members: Mapping[str, Member],
+    credentials: Credentials,
+    request: FenceRequest,
+    provider: Provider | None = None,
 ) -> tuple[dict[str, MemberState], dict[str, UnitStatus]]:
     """Ask every member and every service manager at once.
 
@@ -167,9 +174,15 @@ def survey(
         finally:
             session.close()
 
-    with_manager = [m for m in members.values() if m.name != request.target and m.fence.method != "none"]
+    def manager(member: Member) -> UnitStatus:
+        if provider:
+            return provider.status(member.name, seconds=request.connect_seconds + 1)
+        return service_manager.status(member.fence, seconds=request.connect_seconds + 1)
+
+    others = [member for member in members.values() if member.name != request.target]
+    with_manager = [member for member in others if provider or member.fence.method != "none"]
     with ThreadPoolExecutor(max_workers=min(32, len(members) + len(with_manager))) as pool:
-        units = pool.map(lambda m: service_manager.status(m.fence, seconds=request.connect_seconds + 1), with_manager)
+        units = pool.map(manager, with_manager)
         states = list(pool.map(ask, members.values()))
         return {state.name: state for state in states}, {
             member.name: unit for member, unit in zip(with_manager, units, strict=True)
@@ -238,6 +251,42 @@ def prove_stopped(member: Member, unit: UnitStatus, request: FenceRequest) -> st
         next_action=next_action,
         changed=True,
     )
+
+
+def stop_by_provider(situation: Situation, request: FenceRequest, provider: Provider) -> Fenced:
+    """Fence a server that SQL does not reach through what runs it. Only a proof counts, or else a statement."""
+    begin = time.monotonic()
+    name = situation.member.name
+    seconds = min(STATED_STOP_SECONDS, request.provider_seconds) if request.statement else request.provider_seconds
+    request.guard()
+    unit = provider.stop_for_good(name, seconds=seconds)
+    timings = {"stop": time.monotonic() - begin}
+    if unit.fenced:
+        return Fenced(name, "kill", "stopped", unit.observed, changed=True, timings=timings)
+    if request.statement:
+        observed = f"{unit.observed}; statement: {request.statement}"
+        return Fenced(name, "rely", "statement", observed, changed=True, timings=timings)
+    raise PreconditionFailed(
+        f"The old primary {name} was told to stop, and nothing proves that it did",
+        wanted=f"proof that no PostgreSQL of {name} runs, or recovery_fence_statement",
+        observed=f"{situation.words}; now: {unit.observed}",
+        next_action="see whether its operator and its nodes work; if nothing can prove it, give "
+        "recovery_fence_statement with a recovery_reason",
+        gate="fence",
+        changed=True,
+    )
+
+
+def hand_over(situation: Situation, target: Member, request: FenceRequest, provider: Provider) -> Fenced | None:
+    """Let what runs a living primary take it out of service; None where SQL has to."""
+    begin = time.monotonic()
+    name = situation.member.name
+    request.guard()
+    left = provider.hand_over(name, target.name, seconds=request.provider_seconds)
+    if left is None:
+        return None
+    timings = {"hand_over": time.monotonic() - begin}
+    return Fenced(name, "drain", "standby", left.observed, left.changed, left.final_lsn, timings=timings)
 
 
 class Drain:
@@ -454,6 +503,35 @@ class Drain:
             raise Interrupted
 
 
+class ProvidedDrain(Drain):
+    """A drain where what runs the server stops it, and alone writes among its data."""
+
+    def __init__(
+        self, source: Situation, target: Member, credentials: Credentials, request: FenceRequest, provider: Provider
+    ) -> None:
+        super().__init__(source, target, credentials, request)
+        self.provider = provider
+
+    def leave_nothing_behind(self) -> None:
+        """Take the setting out of the file without a reload."""
+        self.sql.run("ALTER SYSTEM RESET default_transaction_read_only")
+
+    def stop(self) -> str:
+        """Have it stopped."""
+        member = self.source.member
+        with self.timed("stop"):
+            unit = self.provider.stop_for_good(member.name, seconds=self.request.provider_seconds)
+        if unit.fenced:
+            return unit.observed
+        raise StepFailed(
+            f"{member.name} was told to stop and is not proven stopped after {self.request.provider_seconds:g} s",
+            wanted=f"no PostgreSQL of {member.name} runs",
+            observed=unit.observed,
+            next_action="look at its operator, then run the same again",
+            changed=True,
+        )
+
+
 def release(session: Session) -> bool:
     """Let applications write again. Gives whether they could not."""
     quiesced = bool(session.value("SHOW default_transaction_read_only") == "on")
@@ -481,7 +559,9 @@ class Runner:
         request: FenceRequest,
         states: Mapping[str, MemberState],
         units: Mapping[str, UnitStatus],
+        provider: Provider | None = None,
     ) -> None:
+        self.provider = provider
         self.credentials = credentials
         self.request = request
         self.target = members[request.target]
@@ -521,7 +601,7 @@ class Runner:
         """Say what would be done."""
         words = {
             "drain": "would be drained and stopped for good",
-            "kill": "would be masked and killed",
+            "kill": "would be fenced by its provider" if self.provider else "would be masked and killed",
             "rely": "would stand as stopped by the statement",
         }
         proofs: dict[Step, Proof] = {"drain": "stopped", "kill": "stopped", "rely": "statement", "note": "none"}
@@ -545,6 +625,13 @@ class Runner:
     def one(self, situation: Situation, step: Step) -> Fenced:
         """Take one member through its step."""
         name = situation.member.name
+        if self.provider and step == "drain":
+            left = hand_over(situation, self.target, self.request, self.provider)
+            if left:
+                self.confirm_handover(situation.member, left.final_lsn)
+            return left or ProvidedDrain(situation, self.target, self.credentials, self.request, self.provider).run()
+        if self.provider and step == "kill":
+            return stop_by_provider(situation, self.request, self.provider)
         if step == "drain":
             return Drain(situation, self.target, self.credentials, self.request).run()
         if step == "kill":
@@ -554,6 +641,30 @@ class Runner:
         if step == "note":
             return Fenced(name, step, "none", situation.words)
         return self.untouched(situation)
+
+    def confirm_handover(self, source: Member, final: int | None) -> None:
+        """Hold the provider's word against SQL: the source is no primary, and the target holds what it wrote last."""
+        limits: dict[str, Any] = {
+            "connect_seconds": self.request.connect_seconds,
+            "statement_seconds": self.request.statement_seconds,
+        }
+        sessions = [Session(member, self.credentials, **limits) for member in (source, self.target)]
+
+        def handed_over() -> bool:
+            old, new = (look_at(session) for session in sessions)
+            return not old.is_primary and (new.position or 0) >= (final or 0)
+
+        try:
+            wait_until(
+                handed_over,
+                seconds=self.request.provider_seconds,
+                interval=0.02,
+                describe=f"{source.name} to step down and {self.target.name} to hold its last write",
+                next_action=f"see why the last changes of {source.name} do not arrive, then run the same again",
+            )
+        finally:
+            for session in sessions:
+                session.close()
 
     def untouched(self, situation: Situation) -> Fenced:
         """Describe a member that needs nothing."""

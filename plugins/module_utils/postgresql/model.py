@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import BadInput
+from .places import RdsPlace, ResourcePlace
 
 Mode = Literal["plan", "switchover", "failover"]
 Cause = Literal[
@@ -75,6 +76,8 @@ class Member:
     bin_directory: str | None = None
     config_file: str | None = None
     os_user: str = "postgres"
+    resource: ResourcePlace | None = None
+    rds: RdsPlace | None = None
 
     @property
     def endpoint(self) -> str:
@@ -274,6 +277,9 @@ def members_from(data: Mapping[str, Any]) -> dict[str, Member]:
             if value is not None and key in Fence.__dataclass_fields__
         }
         fence["os_user"] = values.get("os_user", Fence.os_user)
+        for kind, place in (("resource", ResourcePlace), ("rds", RdsPlace)):
+            if kind in values:
+                values[kind] = place(**{k: v for k, v in values[kind].items() if v is not None})
         members[name] = Member(name=name, fence=Fence(**fence), **values)
     return members
 

@@ -24,6 +24,7 @@ from .model import (
     Slot,
     parse_lsn,
 )
+from .provided import Provider
 
 ROOM_SECONDS = 3.0
 
@@ -197,19 +198,21 @@ def witnesses(
     ask_service_managers: bool,
     seconds: float,
     look_again: Callable[[Mapping[str, Member]], Mapping[str, MemberState]],
+    provider: Provider | None = None,
 ) -> tuple[Evidence, ...]:
     """Collect what SQL, the peers and the service managers say about each member that may hold a primary."""
     doubtful = [name for name, state in states.items() if name != target and not state.is_standby]
     silent = [name for name in doubtful if not states[name].reachable]
     asked = [members[name] for name in silent] if ask_service_managers else []
-    managers = service_manager_evidence(asked, seconds)
+    managers = provider_evidence(provider, asked, seconds) if provider else service_manager_evidence(asked, seconds)
     hosts = {item.member for item in managers if item.alive is not None}
     evidence = [sql_evidence(states[name], host_answers=name in hosts) for name in doubtful]
     fed = {name: members[name] for name, state in states.items() if silent and state.streaming}
     later = look_again(fed) if fed else {}
     for name in silent:
         evidence += peer_evidence(name, states.values(), later)
-    return (*evidence, *managers)
+    down = [] if any(state.is_primary for state in states.values()) else stepped_down(provider, states, target, seconds)
+    return (*evidence, *managers, *down)
 
 
 def sql_evidence(state: MemberState, *, host_answers: bool) -> Evidence:
@@ -265,6 +268,29 @@ def service_manager_evidence(silent: Iterable[Member], seconds: float) -> list[E
         return [
             Evidence("service manager", member.name, status.observed, status.alive, fenced=status.fenced)
             for member, status in zip(asked, statuses, strict=True)
+        ]
+
+
+def stepped_down(
+    provider: Provider | None, states: Mapping[str, MemberState], target: str, seconds: float
+) -> list[Evidence]:
+    """Find who handed over to nobody yet: a run was cut short there, and all members are standbys."""
+    if provider is None:
+        return []
+    standbys = [name for name, state in states.items() if name != target and state.is_standby]
+    told = {name: provider.stepped_down(name, seconds=seconds) for name in standbys}
+    return [Evidence("service manager", name, words, False, fenced=True) for name, words in told.items() if words]
+
+
+def provider_evidence(provider: Provider, silent: Sequence[Member], seconds: float) -> list[Evidence]:
+    """Ask what runs the members that SQL does not reach. It knows whether they are fenced, not whether they live."""
+    with ThreadPoolExecutor(max_workers=max(1, len(silent))) as pool:
+        statuses = pool.map(lambda member: provider.status(member.name, seconds=seconds), silent)
+        return [
+            Evidence(
+                "service manager", member.name, status.observed, False if status.fenced else None, fenced=status.fenced
+            )
+            for member, status in zip(silent, statuses, strict=True)
         ]
 
 

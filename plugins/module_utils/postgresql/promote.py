@@ -13,6 +13,7 @@ from ..waiting import wait_until
 from .client import ServerError, Session
 
 POLL_SECONDS = 0.002
+FOLLOW_SECONDS = 0.02
 NUDGE_SECONDS = 0.02
 PREFIX = "platform.recovery"
 
@@ -51,6 +52,27 @@ def promote(session: Session, *, seconds: float, clock: Callable[[], float] = ti
     except ServerError as error:
         raise failed(session, error) from error
     return Promotion(waited, nudges)
+
+
+def follow(session: Session, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> Promotion:
+    """Wait until a server that its provider promotes accepts writes. It may be restarted for that."""
+    begin, name = clock(), session.member.name
+    try:
+        wait_until(
+            lambda: session.value("SELECT NOT pg_is_in_recovery()"),
+            seconds=seconds,
+            interval=FOLLOW_SECONDS,
+            describe=f"{name} to accept writes",
+        )
+    except StepTimeout as error:
+        raise StepTimeout(
+            f"{name} is still no primary {seconds:g} s after its provider was told to promote it",
+            wanted=f"{name} accepts writes",
+            observed=error.observed or "it is in recovery",
+            next_action="look at what runs it (its operator, or RDS); the same run goes on where this one stopped",
+            changed=True,
+        ) from error
+    return Promotion(clock() - begin, 0)
 
 
 def wait_for(promoted: Callable[[], bool], seconds: float, name: str) -> float:

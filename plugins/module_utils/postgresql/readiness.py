@@ -18,6 +18,7 @@ from . import decide, service_manager
 from .client import ServerError, Session
 from .decide import Gate, Request, Verdict
 from .model import Credentials, DatabaseView, Member, MemberState, shown_seconds
+from .provided import Provider
 from .service_manager import UnitStatus
 
 # The role whose work needs what is checked.
@@ -281,11 +282,18 @@ class Channel:
 
 
 def channels(
-    members: Mapping[str, Member], credentials: Credentials, *, connect_seconds: float, statement_seconds: float
+    members: Mapping[str, Member],
+    credentials: Credentials,
+    *,
+    connect_seconds: float,
+    statement_seconds: float,
+    provider: Provider | None = None,
 ) -> dict[str, Channel]:
     """Ask all hosts and servers at once."""
 
     def ask(member: Member) -> Channel:
+        if provider:
+            return Channel(provider.status(member.name, seconds=connect_seconds + 1), None, None)
         unit, allowed = None, None
         if member.fence.method == "systemd":
             unit = service_manager.status(member.fence, seconds=connect_seconds + 1)
@@ -305,6 +313,9 @@ def fence_checks(name: str, members: Mapping[str, Member], found: Mapping[str, C
     """Say whether each member could be fenced: the target too, for it is the next one."""
     for member in members.values():
         on, channel = Checklist(FENCES, f"{name} {member.name}"), found[member.name]
+        if member.resource or member.rds:
+            yield provider_check(on, channel)
+            continue
         yield manager_check(on, member, channel)
         if channel.may_fence is not None:
             seen = "sudo allows it" if channel.may_fence else "sudo does not allow it without a password"
@@ -314,6 +325,15 @@ def fence_checks(name: str, members: Mapping[str, Member], found: Mapping[str, C
         mend = "start roles/pg_fence/files/recovery-pg-guard beside it, with every peer named"
         seen = {True: "it runs", False: "nothing asks", None: f"cannot be seen: {channel.why_not}"}[channel.guarded]
         yield on.judged("guard", channel.guarded, seen, wanted, mend)
+
+
+def provider_check(on: Checklist, channel: Channel) -> Check:
+    """See that what runs the member could fence it, and has not fenced it already."""
+    unit = channel.unit
+    good = unit is not None and unit.answered and not unit.fenced
+    mend = "let this controller reach its API and patch it; for RDS, describe a quarantine_security_group"
+    seen = unit.observed if unit else "was not asked"
+    return on.judged("provider", good, seen, "its API answers for it, and it is not fenced", mend)
 
 
 def manager_check(on: Checklist, member: Member, channel: Channel) -> Check:

@@ -100,6 +100,15 @@ class Server:
         self.tool("pg_basebackup", "-d", source, "-D", str(self.data), *how)
         self.write_settings()
 
+    def turn_standby(self, primary: Server) -> None:
+        """Make what was a primary follow another one."""
+        with (self.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{primary.conninfo()} password={PASSWORD}'\nprimary_slot_name = ''\n")
+        signal_file = self.data / "standby.signal"
+        signal_file.touch()
+        if os.getuid() == 0:
+            os.chown(signal_file, NOBODY, NOBODY)
+
     def start(self) -> Server:
         self.process = subprocess.Popen(
             [str(self.programs.path("postgres")), "-D", str(self.data)],
