@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,6 +210,9 @@ def test_what_cannot_be_killed_holds_nobody_up(place: Place, monkeypatch: pytest
     assert [name.split()[0] for name in cancelled.remaining] == [str(os.getpid())]
     assert result.outcome == "cancelled"
     end(run._mark, run._playbook)
+    run._playing.join(10)
+    # What still ran may have written into it while it was removed.
+    shutil.rmtree(run._private, ignore_errors=True)
 
 
 def test_an_unreachable_host_is_not_a_wrong_call(place: Place) -> None:
