@@ -123,7 +123,7 @@ def test_an_error_names_key_value_and_nearest(path: str, value: Any, expected: s
         ({"target": None}, "recovery_target: got nothing"),
         ({"target": "eu-west-1"}, "recovery_target: got 'eu-west-1', expected a region that holds a member"),
         ({"mode": "readiness"}, "recovery_mode: got 'readiness'.*a playbook of its own: platform.recovery.readiness"),
-        ({"mode": "drill"}, "recovery_mode: got 'drill'.*not of this playbook at present"),
+        ({"mode": "drill"}, "recovery_mode: got 'drill'.*a playbook of its own: platform.recovery.drill"),
         ({"mode": "failovr"}, "recovery_mode: got 'failovr'.*did you mean 'failover'"),
         ({"detected_at": "just now"}, "recovery_detected_at: got 'just now'"),
         ({"allow_data_loss": True}, "recovery_reason: got nothing"),
