@@ -54,6 +54,11 @@ from ansible.plugins.loader import filter_loader, test_loader
 from ansible.template import Templar
 from ansible.utils import color
 
+from ansible_collections.platform.recovery.plugins.plugin_utils.bytecode import install
+
+# Before anything else of ours is imported.
+install()
+
 from ansible_collections.platform.recovery.plugins.module_utils import clock, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import conclude
