@@ -75,22 +75,28 @@ class ActionModule(RecoveryAction):
         members, credentials = steps.inputs(options)
         limits = {"connect_seconds": options["connect_seconds"], "statement_seconds": options["statement_seconds"]}
         edges = edge.Survey([edge.Place.of(entry) for entry in options["edges"]], options["connect_seconds"])
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            room = None
+        others = [member for name, member in members.items() if name != options["target"]]
+        wait = options["connect_seconds"] + 1
+        with (
+            provided.provider_of(members, lambda: None) as provider,
+            ThreadPoolExecutor(max_workers=2) as beside,
+        ):
+            room = managers = None
             if check_room:
                 session = Session(members[options["target"]], credentials, **limits)
                 room = beside.submit(observe.room_problem, session)
+            if options["ask_service_managers"]:
+                # Of all, before it is known whose word counts: the way to a host takes as long as all SQL together.
+                managers = beside.submit(observe.manager_evidence, provider, others, wait)
             states = observe.look(members, credentials, **limits, again=options["target"])
-            with provided.provider_of(members, lambda: None) as provider:
-                evidence = observe.witnesses(
-                    members,
-                    states,
-                    target=options["target"],
-                    ask_service_managers=options["ask_service_managers"],
-                    seconds=options["connect_seconds"] + 1,
-                    look_again=lambda some: observe.look(some, credentials, **limits),
-                    provider=provider,
-                )
+            evidence = observe.witnesses(
+                members,
+                states,
+                target=options["target"],
+                managers=managers.result() if managers else (),
+                look_again=lambda some: observe.look(some, credentials, **limits),
+            )
+            evidence += tuple(observe.stepped_down(provider, states, options["target"], wait))
             room_problem = room.result() if room else None
         known = observe.remember(states, steps.recall(options["memory"]))
         steps.memorise(options["memory"], known)

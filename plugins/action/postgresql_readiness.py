@@ -40,8 +40,7 @@ def confirm(options: Mapping[str, Any]) -> list[Check]:
             members,
             states,
             target=options["target"],
-            ask_service_managers=False,  # the fence's own checks ask them all
-            seconds=options["connect_seconds"],
+            managers=(),  # the fence's own checks ask them all
             look_again=lambda some: observe.look(some, credentials, **limits),
         )
     given = steps.evidence_from(options["evidence"], None)

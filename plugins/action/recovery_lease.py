@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import lease, lease_homes
@@ -60,8 +61,7 @@ def take(call: Call, run: runs.Run, stores: Sequence[lease.Store]) -> dict[str, 
     )
     homes = {store.name: home for store, home in zip(stores, options["homes"], strict=True)}
     return {
-        "grants": [{"home": homes[store.name], "term": grant.term, "nonce": grant.nonce} for store, grant in taken],
-        "seconds": options["seconds"],
+        "grants": [{"home": homes[store.name], **asdict(grant)} for store, grant in taken],
         "holder": {"run_id": me.run_id, "who": me.who, "host": me.host, "pid": me.pid},
         "silent": silent,
         "lines": lines,

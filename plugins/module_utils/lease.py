@@ -345,6 +345,11 @@ class Held:
     clock: Clock = Clock()
     certain_until: float = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """How long it holds without a sign of life."""
+        return min(grant.seconds for _, grant in self.homes)
+
     def confirm(self, *, beat: bool = False) -> Record:
         """See that it is ours everywhere where somebody answers. Raises LeaseLost."""
         (store, grant), *witnesses = self.homes

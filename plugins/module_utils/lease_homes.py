@@ -101,7 +101,7 @@ def reopened(result: Mapping[str, Any], seconds: float = HOME_SECONDS) -> Held |
         return None
     stores = open_stores([grant["home"] for grant in grants], seconds)
     pairs = [
-        (store, Grant(int(grant["term"]), str(grant["nonce"]), float(result["seconds"])))
+        (store, Grant(int(grant["term"]), str(grant["nonce"]), float(grant["seconds"])))
         for store, grant in zip(stores, grants, strict=True)
     ]
     return Held(pairs)

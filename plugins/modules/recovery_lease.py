@@ -100,16 +100,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 grants:
-  description: Each home where the lease was taken, with the fencing token there. Nothing in check mode.
+  description:
+    - Each home where the lease was taken, with the fencing token there, and for how many seconds the lease holds
+      without a sign of life. Nothing in check mode.
   returned: when O(state=held)
   type: list
   elements: dict
-  sample: [{home: {provider: kubernetes, cluster: us-east-1}, term: 7, nonce: 3f9a0c1d2e4b5a69}]
-seconds:
-  description: How long the lease holds without a sign of life.
-  returned: when O(state=held) and not in check mode
-  type: float
-  sample: 30.0
+  sample: [{home: {provider: kubernetes, cluster: us-east-1}, term: 7, nonce: 3f9a0c1d2e4b5a69, seconds: 30.0}]
 holder:
   description: Who holds it now, which is this run.
   returned: when O(state=held) and not in check mode

@@ -35,7 +35,7 @@ class Heartbeat:
         if held is None or self._thread is not None:
             return
         self._result = result
-        interval = float(result["seconds"]) / BEATS
+        interval = held.seconds / BEATS
         self._thread = threading.Thread(target=self._beat, args=(held, interval), name="recovery-lease", daemon=True)
         self._thread.start()
 

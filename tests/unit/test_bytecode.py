@@ -27,7 +27,8 @@ def test_a_module_of_ours_is_found_with_its_bytecode(name: str, folder: str, fil
     assert spec is not None
     assert isinstance(spec.loader, SourceFileLoader)
     assert spec.origin == str(PLUGINS / file)
-    assert str(spec.cached).endswith(".pyc")
+    assert spec.cached
+    assert spec.cached.endswith(".pyc")
 
 
 @pytest.mark.parametrize("name", ["json", "ansible_collections.other.one.plugins.module_utils.x", f"{PREFIX}nothing"])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -418,7 +418,7 @@ def test_a_later_step_finds_the_lease_and_asks_before_it_changes_something(tmp_p
     home = {"provider": "file", "folder": str(tmp_path), "name": "recovery-prod"}
     [store] = lease_homes.open_stores([home])
     grant, _ = take(store, ME, 30)
-    result = {"seconds": 30.0, "grants": [{"home": home, "term": grant.term, "nonce": grant.nonce}]}
+    result = {"grants": [{"home": home, **asdict(grant)}]}
     for variables in ({"recovery_lease": result}, {"hostvars": {"localhost": {"recovery_lease": result}}}):
         with lease_homes.guarding(variables) as guard:
             guard()
@@ -434,7 +434,7 @@ def test_a_variable_that_hides_the_lease_turns_no_question_off(tmp_path: Path) -
     home = {"provider": "file", "folder": str(tmp_path), "name": "recovery-prod"}
     [store] = lease_homes.open_stores([home])
     grant, _ = take(store, ME, 30)
-    result = {"seconds": 30.0, "grants": [{"home": home, "term": grant.term, "nonce": grant.nonce}]}
+    result = {"grants": [{"home": home, **asdict(grant)}]}
     assert release(store, grant)
     hidden = {"recovery_lease": {"seconds": 60}, "hostvars": {"localhost": {"recovery_lease": result}}}
     with lease_homes.guarding(hidden) as guard, pytest.raises(LeaseLost):
@@ -447,7 +447,7 @@ def test_a_variable_that_hides_the_lease_turns_no_question_off(tmp_path: Path) -
 def test_giving_it_back_fails_no_run() -> None:
     cluster = {"provider": "kubernetes", "cluster": "west", "kubeconfig": "/gone", "context": None}
     home = {**cluster, "namespace": "default", "name": "recovery-prod"}
-    result = {"seconds": 30.0, "grants": [{"home": home, "term": 1, "nonce": "aa"}]}
+    result = {"grants": [{"home": home, "term": 1, "nonce": "aa", "seconds": 30.0}]}
     assert released(result).startswith("the platform's lease could not be given back and expires by itself")
 
 
@@ -455,7 +455,7 @@ def test_a_step_shows_signs_of_life_from_its_first_change_to_its_end(tmp_path: P
     home = {"provider": "file", "folder": str(tmp_path), "name": "recovery-prod"}
     [store] = lease_homes.open_stores([home])
     grant, _ = take(store, ME, 0.5)
-    result = {"seconds": 0.5, "grants": [{"home": home, "term": grant.term, "nonce": grant.nonce}]}
+    result = {"grants": [{"home": home, **asdict(grant), "seconds": 0.5}]}
     with action.guarding({"recovery_lease": result}) as guard:
         assert beating() == 0
         guard()

@@ -138,6 +138,17 @@ def test_a_run_keeps_its_lease_alive_and_gives_it_back_and_another_is_refused_me
     assert taken["verdict"] == "pass"
 
 
+def test_a_lease_is_renewed_at_its_own_pace_and_not_as_fast_as_its_home_answers(runs: Runs) -> None:
+    first = runs.start("first", f"while ! test -e {runs.folder}/enough; do sleep 0.05; done", seconds=600)
+    runs.working("first")
+    before = runs.lease()
+    time.sleep(1.0)
+    assert runs.lease() == before
+    (runs.folder / "enough").touch()
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+
+
 @pytest.mark.parametrize(("work", "end"), [("exit 1", None), ("sleep 60", signal.SIGTERM)])
 def test_a_run_that_fails_or_is_interrupted_gives_it_back_too(runs: Runs, work: str, end: int | None) -> None:
     run = runs.start("first", work, seconds=60)

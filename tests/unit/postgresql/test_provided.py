@@ -183,15 +183,8 @@ def test_who_needs_no_provider_gets_none() -> None:
 def test_a_switchover_that_was_cut_short_goes_on() -> None:
     states = {name: state(name, recovery=True) for name in ("west", "east")}
     members = {"west": WEST, "east": EAST}
-    evidence = observe.witnesses(
-        members,
-        states,
-        target="east",
-        ask_service_managers=True,
-        seconds=1,
-        look_again=lambda _: {},
-        provider=Provider(),
-    )
+    evidence = observe.witnesses(members, states, target="east", managers=(), look_again=lambda _: {})
+    evidence += tuple(observe.stepped_down(Provider(), states, "east", 1))
     assert [(item.member, item.fenced) for item in evidence] == [("west", True)]
     for said, verdict in ((evidence, "pass"), ((), "refuse")):
         view = DatabaseView(states, said)

@@ -147,12 +147,12 @@ def test_the_service_manager_shows_that_the_way_is_open(
     monkeypatch.setattr(observe.service_manager, "status", lambda _fence, **_limits: unit)
     west = replace(MEMBERS["west"], fence=replace(MEMBERS["west"].fence, method="systemd"))
     streaming = replace(EAST, receiver=Receiver("streaming", 1, message_age_seconds=4.0))
+    managers = observe.service_manager_evidence([west, replace(west, name="north")], 1)
     found = observe.witnesses(
         {**MEMBERS, "west": west},
         {"west": replace(WEST, cause="timeout"), "east": streaming},
         target="east",
-        ask_service_managers=True,
-        seconds=1,
+        managers=managers,
         look_again=lambda _: {"east": replace(streaming, asked_at=101.0, receiver=Receiver("streaming", 1))},
     )
     assert {item.vantage: item.alive for item in found} == {
