@@ -136,6 +136,7 @@ def test_a_drill_does_everything_and_changes_nothing(tmp_path: Path) -> None:
     assert keys_in(WEST, f"canary-{report['run_id']}") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("load")
 def test_a_killed_drill_is_removed_by_the_next(tmp_path: Path) -> None:
     before = production()
