@@ -90,7 +90,6 @@ TO_EAST = ("--target", EAST, "--confirm", EAST)
         (("--target", "us-est-1", "--confirm", "us-est-1"), 1, "us-east-1"),
         (("--target", EAST), 4, "recovery_confirm=us-east-1"),
         (("--target", EAST, "--confirm", WEST), 4, "recovery_confirm=us-east-1"),
-        ((*TO_EAST, "--mode", "drill"), 1, "not of this playbook at present"),
         ((*TO_EAST, "--allow-data-loss"), 1, "recovery_reason"),
         ((*TO_EAST, "--detected-at", "just now"), 1, "RFC 3339"),
         ((*TO_EAST,), 4, "switchover"),
