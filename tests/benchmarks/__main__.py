@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("checkpoint", "promotion", "launch", "workloads")
+NAMES = ("checkpoint", "promotion", "launch", "workloads", "many")
 RESULTS = Path("build/benchmarks")
 
 

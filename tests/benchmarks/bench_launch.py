@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.support.client import Client
 from tests.support.platform import EAST, EDGE, ROOT, WEST, Ended, failover, lab, variables
+from tests.support.quiet import wait_until_quiet
 
 ROUNDS = 5
 # A raw promotion now and then sleeps for wal_retrieve_retry_interval (5 s). To count that would flatter us.
@@ -63,9 +64,15 @@ def bench() -> dict[str, Any]:
     }
 
 
+def fresh_lab() -> None:
+    """Give a healthy lab that has come to rest: none of it is to be measured that it takes to start."""
+    lab("reset")
+    wait_until_quiet()
+
+
 def first_write(recover: Callable[[], None]) -> float:
     """Kill the primary under load, recover, and see when a client's write was acknowledged again."""
-    lab("reset")
+    fresh_lab()
     with Client(EDGE, f"bench-{uuid.uuid4().hex[:6]}") as client:
         client.wait_for(100)
         lab("break", "kill", f"{WEST}/postgresql")
@@ -87,7 +94,7 @@ def unstalled(measure: Callable[[], float]) -> float:
 
 def switchover_outage(sink: Path) -> float:
     """Switch over under load and give the longest time without an acknowledged write."""
-    lab("reset")
+    fresh_lab()
     with Client(EDGE, f"bench-{uuid.uuid4().hex[:6]}") as client:
         client.wait_for(100)
         checked(failover(sink, **variables(recovery_mode="switchover")))
@@ -97,7 +104,7 @@ def switchover_outage(sink: Path) -> float:
 
 def readiness(sink: Path) -> float:
     """Check a healthy platform; gives how long that took."""
-    lab("reset")
+    fresh_lab()
     begin = time.monotonic()
     checked(failover(sink, playbook="readiness", recovery_target=EAST))
     return time.monotonic() - begin
