@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import process_manager, scratch_scripts
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.scratch import SETTINGS, quoted
 
-SLEEP = "import time; time.sleep(120)"
+# A test run in the background has SIGINT ignored, and its children inherit that; a server's does not.
+SLEEP = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(120)"
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
