@@ -141,6 +141,7 @@ def test_back_after_a_switchover(tmp_path: Path) -> None:
     assert ways == ["rejoin by follow", "rejoin by follow"]
 
 
+@pytest.mark.slow  # on two servers of its own test_rejoin does it each time
 def test_a_wiped_disk_is_rebuilt(tmp_path: Path) -> None:
     lab("break", "kill", f"{WEST}/postgresql")
     assert failover(tmp_path, **variables()).code == 0
