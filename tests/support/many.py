@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recovery_lab import postgresql_programs, supervisor
+from recovery_lab import identity, postgresql_programs, supervisor
 from recovery_lab.errors import LabError
+from tests.integration.postgresql.conftest import copy_tree
 from tests.integration.postgresql.servers import PASSWORD, Server, environment, private_folder, streaming, wait_for
 from tests.support.platform import EAST, ROOT, WEST
 
@@ -46,7 +47,7 @@ class Host:
             "argv": [str(self.server.programs.path("postgres")), "-D", str(self.server.data)],
             "env": environment(self.server.programs),
             "cwd": str(self.server.folder),
-            "log": str(self.server.log),
+            "log": str(self.server.folder / f"{self.server.name}.supervised.log"),
             "stop_signal": "INT",
             "stop_seconds": 10,
         }
@@ -129,14 +130,16 @@ def fill(made: list[Database]) -> None:
     sides = [(database.west, database.east) for database in made]
     others = [host.server for pair in sides for host in pair if host.server is not first]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(lambda server: server.tool("cp", "-a", str(first.data), str(server.data)), others))
+        list(pool.map(lambda server: copy_tree(first.data, server.data), others))
     for west, east in sides:
         west.server.write_settings()
         east.server.write_settings()
         own = east.server.data / "postgresql.conf"
         source = f"{west.server.conninfo()} password={PASSWORD}"
         own.write_text(own.read_text() + f"primary_conninfo = '{source}'\nprimary_slot_name = 'standby'\n")
-        east.server.tool("touch", str(east.server.data / "standby.signal"))
+        signal_file = east.server.data / "standby.signal"
+        signal_file.touch()
+        identity.own(signal_file)
 
 
 def start(database: Database) -> None:
