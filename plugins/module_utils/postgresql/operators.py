@@ -40,10 +40,8 @@ class Flavour(Protocol):
     group: str
     version: str
     plural: str
-    # The label by which its pods are known; None where a StatefulSet of the resource's name holds them.
+    # The label by which its pods are known; None where a StatefulSet of the resource's name holds them and proves.
     pod_label: str | None
-    # Whether a fenced server that refuses connections stays down: nothing starts it past the resource.
-    port_proves: bool
     # Whether the operator itself takes a living primary out of service without loss.
     demotes: bool
 
@@ -71,7 +69,6 @@ class CloudNativePG:
     version = "v1"
     plural = "clusters"
     pod_label: str | None = "cnpg.io/cluster"
-    port_proves = True
     demotes = True
 
     def fence(self, item: Item) -> Patch | None:
@@ -160,10 +157,9 @@ class Zalando:
     group = "acid.zalan.do"
     version = "v1"
     plural = "postgresqls"
-    # The operator's label of pods can be configured: a list by it may be empty for the wrong reason.
+    # The operator's label of pods can be configured: a list by it may be empty for the wrong reason. And a port that
+    # refuses proves nothing here: Patroni in a pod that is still there starts PostgreSQL again.
     pod_label: str | None = None
-    # Patroni in a pod that is still there starts PostgreSQL again, whatever the resource says.
-    port_proves = False
     demotes = False
 
     def fence(self, item: Item) -> Patch | None:
@@ -243,6 +239,12 @@ def condition(item: Item, kind: str) -> bool:
 def is_unready(pod: Item, living: Collection[str]) -> bool:
     """Say whether a kubelet that lives tells that a pod is not ready. For a node that is lost, others tell it."""
     return str((pod.get("spec") or {}).get("nodeName")) in living and not condition(pod, "Ready")
+
+
+def is_astray(pod: Item, living: Collection[str]) -> bool:
+    """Say whether a pod is bound to a node that nobody hears of."""
+    node = (pod.get("spec") or {}).get("nodeName")
+    return bool(node) and str(node) not in living
 
 
 def is_empty(stateful_set: Item) -> bool:

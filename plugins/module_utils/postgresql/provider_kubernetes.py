@@ -18,7 +18,7 @@ from ..kubernetes.transport import Deadline
 from ..waiting import wait_until
 from .client import port_refuses
 from .model import Member
-from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition, is_empty, is_unready
+from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition, is_astray, is_empty, is_unready
 from .places import ResourcePlace
 from .provided import HandedOver
 from .service_manager import UnitStatus
@@ -28,8 +28,9 @@ REQUEST_SECONDS = 5.0
 PORT_SECONDS = 0.3
 # The operator writes into its resource while we plan: each change of its costs one more look.
 CONFLICT_ATTEMPTS = 8
-# A port that is merely silent may belong to a host that is cut off and lives.
-GONE = frozenset({"the port refuses", "nobody answers behind the port"})
+# A port that is merely silent may belong to a host that is cut off and lives; one that accepts and says nothing, to a
+# proxy, or to a server that is still going down.
+REFUSES = "the port refuses"
 
 
 @dataclass(frozen=True)
@@ -118,31 +119,37 @@ class Resource:
                 uncertain = uncertain or error.retried
         raise AssertionError("unreachable code: the last attempt returns or raises")
 
-    def pods_stopped(self, seconds: float) -> str | None:
-        """Say how its pods prove that no PostgreSQL of it runs; None where they do not."""
+    def stopped(self, refused: bool, seconds: float) -> str | None:
+        """Say how it shows that no PostgreSQL of it runs, given whether its port refuses; None where it does not."""
         deadline = Deadline.after(seconds)
-        space = f"namespaces/{self.place.namespace}"
         try:
             if self.flavour.pod_label is None:
-                path = f"/apis/apps/v1/{space}/statefulsets/{self.place.name}"
-                found = self.client.request("GET", path, deadline=deadline, doing="read its StatefulSet")
-                return "its StatefulSet has no pod left" if is_empty(found) else None
-            query = {"labelSelector": f"{self.flavour.pod_label}={self.place.name}"}
-            pods, _ = self.client.list(
-                f"/api/v1/{space}/pods", lambda item: item, deadline=deadline, doing="list its pods", query=query
-            )
-            nodes, _ = self.client.list(
-                "/api/v1/nodes",
-                lambda item: (str(item["metadata"]["name"]), condition(item, "Ready")),
-                deadline=deadline,
-                doing="list the nodes",
-            )
+                return "its StatefulSet has no pod left" if is_empty(self._stateful_set(deadline)) else None
+            pods, living = self._pods(deadline)
         except ApiError:
             return None
-        living = {name for name, ready in nodes if ready}
         if pods and all(is_unready(pod, living) for pod in pods):
             return "its nodes live and say that none of its pods is ready"
-        return None
+        # A Service refuses for a pod whose node is cut off as well, and there its PostgreSQL may live.
+        return REFUSES if refused and not any(is_astray(pod, living) for pod in pods) else None
+
+    def _stateful_set(self, deadline: Deadline) -> Item:
+        path = f"/apis/apps/v1/namespaces/{self.place.namespace}/statefulsets/{self.place.name}"
+        found: Item = self.client.request("GET", path, deadline=deadline, doing="read its StatefulSet")
+        return found
+
+    def _pods(self, deadline: Deadline) -> tuple[Sequence[Item], set[str]]:
+        """List its pods, and the names of the nodes that live."""
+        query = {"labelSelector": f"{self.flavour.pod_label}={self.place.name}"}
+        path = f"/api/v1/namespaces/{self.place.namespace}/pods"
+        pods, _ = self.client.list(path, lambda item: item, deadline=deadline, doing="list its pods", query=query)
+        nodes, _ = self.client.list(
+            "/api/v1/nodes",
+            lambda item: (str(item["metadata"]["name"]), condition(item, "Ready")),
+            deadline=deadline,
+            doing="list the nodes",
+        )
+        return pods, {name for name, ready in nodes if ready}
 
     @property
     def _path(self) -> str:
@@ -172,11 +179,7 @@ def status(resource: Resource, member: Member, *, seconds: float) -> UnitStatus:
 def prove(resource: Resource, member: Member) -> str | None:
     """Say how a fenced member shows that its PostgreSQL is stopped."""
     silent, port = port_refuses(member, PORT_SECONDS)
-    if not silent:
-        return None
-    if resource.flavour.port_proves and port in GONE:
-        return port
-    return resource.pods_stopped(REQUEST_SECONDS)
+    return resource.stopped(port == REFUSES, REQUEST_SECONDS) if silent else None
 
 
 def stop_for_good(resource: Resource, member: Member, *, seconds: float) -> UnitStatus:

@@ -224,6 +224,14 @@ def cluster(name: str, primary: str, source: str) -> dict[str, Any]:
     }
 
 
+def pod(name: str, *, node: str) -> dict[str, Any]:
+    """Write a pod of a Cluster that a node holds."""
+    return {
+        "metadata": {"name": name, "labels": {"cnpg.io/cluster": "database"}},
+        "spec": {"nodeName": node, "containers": [{"name": "postgres", "image": "none"}]},
+    }
+
+
 def postgresql(standby_host: str | None) -> dict[str, Any]:
     """Write a resource of Zalando's operator."""
     return {

@@ -153,6 +153,16 @@ def test_cloudnativepg_stops_what_lives_and_refuses_what_no_topology_holds(cloud
     assert (unit.fenced, cloudnativepg.west.running) == (True, False)
 
 
+def test_a_port_that_refuses_proves_nothing_of_a_pod_on_a_lost_node(cloudnativepg: World, plane: Plane) -> None:
+    """Its Service refuses as well, when the node is only cut off and its PostgreSQL lives there."""
+    pods = "/api/v1/namespaces/west/pods"
+    plane.call("POST", pods, operators.pod("database-1", node="lost"))
+    cloudnativepg.pair.west.kill()
+    assert not cloudnativepg.provider.stop_for_good("west", seconds=0.5).fenced
+    plane.call("DELETE", f"{pods}/database-1", {"gracePeriodSeconds": 0})
+    assert cloudnativepg.provider.stop_for_good("west", seconds=20).fenced
+
+
 def test_an_operator_that_sleeps_ends_at_the_deadline(cloudnativepg: World) -> None:
     cloudnativepg.west.asleep.set()
     with pytest.raises(StepTimeout, match="demotion token") as said:

@@ -14,6 +14,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import Pr
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.operators import (
     CloudNativePG,
     Zalando,
+    is_astray,
     is_empty,
     is_unready,
     read_token,
@@ -165,18 +166,18 @@ def pod(*, ready: bool, node: str = "n1") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("what", "living", "unready"),
+    ("what", "living", "unready", "astray"),
     [
-        (pod(ready=False), {"n1"}, True),
-        (pod(ready=True), {"n1"}, False),
-        (pod(ready=False), set(), False),
-        ({"spec": {}}, {"n1"}, False),
+        (pod(ready=False), {"n1"}, True, False),
+        (pod(ready=True), {"n1"}, False, False),
+        (pod(ready=False), set(), False, True),
+        ({"spec": {}}, {"n1"}, False, False),
     ],
 )
 def test_only_a_living_node_can_tell_that_a_pod_is_stopped(
-    what: dict[str, Any], living: set[str], unready: bool
+    what: dict[str, Any], living: set[str], unready: bool, astray: bool
 ) -> None:
-    assert is_unready(what, living) is unready
+    assert (is_unready(what, living), is_astray(what, living)) == (unready, astray)
 
 
 @pytest.mark.parametrize(
