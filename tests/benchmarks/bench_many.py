@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recovery_lab.pods import resident_kib
+from tests.support.killer import below
 from tests.support.many import Database, databases, inventory
 from tests.support.platform import ROOT, command, environment, lab, variables
 
@@ -87,24 +89,4 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
-            self._most = max(self._most, sum(proportional_kib(pid) for pid in tree(self._pid)))
-
-
-def tree(pid: int) -> list[int]:
-    """List a process and its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(below for child in children for below in tree(int(child)))]
-
-
-def proportional_kib(pid: int) -> int:
-    """Give a process's part of the memory it uses: what it shares with others is divided among them."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
+            self._most = max(self._most, sum(resident_kib(pid) for pid in below(self._pid)))

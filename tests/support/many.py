@@ -7,7 +7,6 @@ The lab's supervisor runs them, as it runs the lab's: it is their service manage
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import ServerError
 from recovery_lab import identity, postgresql_programs, supervisor
 from recovery_lab.errors import LabError
+from recovery_lab.state import State
 from tests.integration.postgresql.conftest import copy_tree
 from tests.integration.postgresql.servers import PASSWORD, Server, environment, private_folder, streaming, wait_for
-from tests.support.platform import EAST, ROOT, WEST
+from tests.support.platform import EAST, ROOT, WEST, written_inventory
 
 KEYS = ROOT / ".lab/ssh"
 SSH_PORT = 2222
 SIDES = {WEST: 1, EAST: 2}
+# The host of the lab's own server in each region: a region's hosts share one key.
+LAB_HOSTS = {WEST: "127.101.0.30", EAST: "127.102.0.30"}
 TABLE = "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text UNIQUE, value text)"
 
 
@@ -43,21 +46,16 @@ class Host:
     def define(self) -> None:
         """Tell the supervisor how to run it, and open its host."""
         process = f"{self.target}/postgres"
-        body = {
-            "argv": [str(self.server.programs.path("postgres")), "-D", str(self.server.data)],
-            "env": environment(self.server.programs),
-            "cwd": str(self.server.folder),
-            "log": str(self.server.folder / f"{self.server.name}.supervised.log"),
-            "stop_signal": "INT",
-            "stop_seconds": 10,
-        }
-        supervisor.call("PUT", f"/v1/processes/{process}", body)
+        argv = [self.server.programs.path("postgres"), "-D", self.server.data]
+        programs = environment(self.server.programs)
+        definition = supervisor.Definition(argv, programs, stop_signal="INT", stop_seconds=10)
+        supervisor.define(process, definition, State(self.server.folder))
         entrance = {
             "listen": f"{self.server.address}:{SSH_PORT}",
             "host_key_file": str(KEYS.resolve() / f"host-{self.region}"),
             "authorized_keys_file": str(KEYS.resolve() / "authorized_keys"),
             "units": {"postgresql": process},
-            "environment": environment(self.server.programs),
+            "environment": programs,
         }
         supervisor.define_host(self.target, entrance)
 
@@ -152,7 +150,7 @@ def start(database: Database) -> None:
 
 def answers(host: Host) -> bool:
     """Say whether a server takes connections."""
-    with suppress(Exception):
+    with suppress(ServerError):
         return host.server.sql("SELECT 1") == 1
     return False
 
@@ -160,8 +158,8 @@ def answers(host: Host) -> bool:
 def inventory(made: list[Database], folder: Path) -> str:
     """Describe a platform of these databases, the lease in the lab's clusters, and the services left out."""
     known_hosts = folder / "known_hosts"
-    public = {line.split()[0].split("]")[0][1:]: line.split(maxsplit=1)[1] for line in known_lab_hosts()}
-    keys = {WEST: public["127.101.0.30"], EAST: public["127.102.0.30"]}
+    public = dict(line.split(maxsplit=1) for line in (KEYS / "known_hosts").read_text().splitlines())
+    keys = {region: public[f"[{address}]:{SSH_PORT}"] for region, address in LAB_HOSTS.items()}
     hosts = [host for database in made for host in (database.west, database.east)]
     known_hosts.write_text("".join(f"[{host.server.address}]:{SSH_PORT} {keys[host.region]}\n" for host in hosts))
     platform = {
@@ -181,16 +179,4 @@ def inventory(made: list[Database], folder: Path) -> str:
             region: {"region": region, "kubeconfig": str(ROOT / f".lab/kubeconfig/{region}.yml")} for region in SIDES
         },
     }
-    variables = {
-        "recovery_platform": platform,
-        "recovery_credentials": {"admin": {"user": "postgres", "password": PASSWORD}},
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-    }
-    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"localhost": {}}, "vars": variables}}))
-    return str(folder / "hosts.yml")
-
-
-def known_lab_hosts() -> list[str]:
-    """Give the lab's own list of known hosts."""
-    return (KEYS / "known_hosts").read_text().splitlines()
+    return written_inventory(platform, PASSWORD, folder)

@@ -109,6 +109,19 @@ def variables(**more: Any) -> dict[str, Any]:
     return {"recovery_target": EAST, "recovery_confirm": EAST, **more}
 
 
+def written_inventory(platform: dict[str, Any], password: str, folder: Path) -> str:
+    """Write the inventory of a platform whose databases all have the account `admin`, as an operator would."""
+    content = {
+        "recovery_platform": platform,
+        "recovery_credentials": {"admin": {"user": "postgres", "password": password}},
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    file = folder / "hosts.yml"
+    file.write_text(json.dumps({"all": {"hosts": {"localhost": {}}, "vars": content}}))
+    return str(file)
+
+
 def command(
     run_id: str,
     sink: Path,

@@ -13,6 +13,7 @@ import pytest
 
 import platform_recovery
 from tests.support.client import Client
+from tests.support.killer import below
 from tests.support.platform import BIN, EAST, EDGE, ROOT, WEST, canary, failover, lab, sql, variables
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("healthy")]
@@ -63,14 +64,6 @@ def test_a_cancelled_run_ends_its_work_and_converges_when_run_again(tmp_path: Pa
     assert again.code == 0, again.output
     assert again.report["exit_code"] in (0, 3)
     assert sql(EAST, "SELECT pg_is_in_recovery()") == [(False,)]
-
-
-def below(pid: int) -> set[int]:
-    """Give every process below this one, through the threads that started them."""
-    children = {
-        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
-    }
-    return children | {deeper for child in children for deeper in below(child)}
 
 
 def cmdline(pid: int) -> bytes:

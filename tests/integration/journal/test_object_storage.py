@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from ansible_collections.platform.recovery.plugins.module_utils import sink
 from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
 from ansible_collections.platform.recovery.plugins.module_utils.sink_s3 import S3Store
 from tests.support.keys import make_key, public
+from tests.support.killer import kill
 
 from .conftest import SECRET, Server
 
@@ -160,7 +160,8 @@ def test_another_controller_takes_a_killed_run_over_on_an_empty_disk(url: str, s
     while b'"gate":"confirmation"' not in history(server):
         assert time.monotonic() < deadline, first.poll()
         time.sleep(0.1)
-    _kill(first)
+    kill(first.pid)
+    first.wait()
     shutil.rmtree(tmp_path / "a")
 
     code, out, err = call(
@@ -217,14 +218,3 @@ def _until(process: subprocess.Popen[str], happened: Any) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a run as a machine that loses its power does: the command, and each process that it started."""
-    left = [process.pid]
-    for pid in left:
-        children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
-        left += [int(child) for child in children.split()]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    process.wait()

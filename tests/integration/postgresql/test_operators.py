@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from tests.integration.postgresql.conftest import Pair
 from tests.integration.postgresql.drive import Journal, call
 from tests.integration.postgresql.servers import PASSWORD, streaming, wait_for
 from tests.integration.postgresql.test_recovery import Writer, keys
-from tests.support.platform import failover
+from tests.support.platform import failover, written_inventory
 
 
 @pytest.fixture(scope="session")
@@ -285,14 +284,7 @@ def inventory(world: World, plane: Plane, folder: Path) -> str:
         },
         "clusters": {name: {"region": name, "kubeconfig": str(plane.kubeconfig)} for name in members},
     }
-    variables = {
-        "recovery_platform": platform,
-        "recovery_credentials": {"admin": {"user": "postgres", "password": PASSWORD}},
-        "ansible_connection": "local",
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-    }
-    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"localhost": {}}, "vars": variables}}))
-    return str(folder / "hosts.yml")
+    return written_inventory(platform, PASSWORD, folder)
 
 
 @pytest.mark.parametrize("world", ["cloudnativepg", "zalando"], indirect=True)
