@@ -113,6 +113,11 @@ workloads:
     after: {description: The value after., type: str, returned: always}
     changed: {description: Whether it was patched., type: bool, returned: always}
     generation: {description: The generation of the workload., type: int, returned: always}
+vantages:
+  description: In check mode, what each cluster saw of these workloads, as M(platform.recovery.workload_observe) gives it.
+  returned: success
+  type: list
+  elements: dict
 changed_workloads:
   description: The workloads that were patched although others failed.
   returned: failure

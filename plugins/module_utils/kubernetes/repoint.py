@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from . import vantage
 from .client import JSON_PATCH
 from .fleet import Fleet, Written
 from .workloads import Repoint, Target, Workload, mask, plan_repoint
@@ -29,6 +30,8 @@ def repoint(fleet: Fleet, targets: Sequence[Target], variable: str, value: str) 
     number = len(targets) - len(patched) if fleet.settings.check else len(targets)
     counts = f"{len(patched)} {verb}" + ("" if fleet.settings.check else f" in {took:.2f} s")
     lines = [f"{number} of {len(targets)} workloads point to {mask(value)} ({counts})"]
+    # A preflight is also how a recovery hears the clusters; right before a patch nobody decides by it.
+    vantages = vantage.vantages_of(seen, targets) if fleet.settings.check else []
     return {
         "changed": bool(patched),
         "variable": ", ".join(dict.fromkeys(written.plan.variable for written in done.values())) or variable,
@@ -39,7 +42,8 @@ def repoint(fleet: Fleet, targets: Sequence[Target], variable: str, value: str) 
         "patch_seconds": round(took, 4),
         "workloads": {target.key: describe(target, written) for target, written in done.items()},
         "lost_clusters": list(fleet.lost),
-        "lines": fleet.tell(targets, lines),
+        "vantages": vantages,
+        "lines": fleet.tell(targets, [*vantage.told(vantages), *lines]),
         "diff": difference(done),
     }
 

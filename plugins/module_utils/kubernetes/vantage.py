@@ -9,17 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .client import ApiError
-from .fleet import Fleet, texts
+from .fleet import Fleet, Observation, texts
 from .workloads import Target, Workload, mask
 
 
 def observe(fleet: Fleet, targets: Sequence[Target], variable: str | None) -> dict[str, Any]:
     """Read all. A cluster that does not answer is data here: it is what one wants to know in a disaster."""
     seen = fleet.look(targets)
-    by_cluster: dict[str, dict[Target, Workload]] = {target.cluster: {} for target in targets}
-    for target, workload in seen.workloads.items():
-        by_cluster[target.cluster][target] = workload
-    vantages = [vantage(cluster, workloads, seen.unreachable.get(cluster)) for cluster, workloads in by_cluster.items()]
+    vantages = vantages_of(seen, targets)
     return {
         "changed": False,
         "total": len(targets),
@@ -28,8 +25,21 @@ def observe(fleet: Fleet, targets: Sequence[Target], variable: str | None) -> di
         "unreachable_clusters": texts(seen.unreachable),
         "lost_clusters": list(fleet.lost),
         "vantages": vantages,
-        "lines": fleet.tell(targets, [f"{entry['vantage']}: {entry['observed']}" for entry in vantages]),
+        "lines": fleet.tell(targets, told(vantages)),
     }
+
+
+def vantages_of(seen: Observation, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Say what each cluster of these workloads saw."""
+    by_cluster: dict[str, dict[Target, Workload]] = {target.cluster: {} for target in targets}
+    for target, workload in seen.workloads.items():
+        by_cluster[target.cluster][target] = workload
+    return [vantage(cluster, workloads, seen.unreachable.get(cluster)) for cluster, workloads in by_cluster.items()]
+
+
+def told(vantages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Put it in words."""
+    return [f"{entry['vantage']}: {entry['observed']}" for entry in vantages]
 
 
 def vantage(cluster: str, workloads: Mapping[Target, Workload], trouble: ApiError | None) -> dict[str, Any]:
