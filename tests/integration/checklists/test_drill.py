@@ -101,7 +101,8 @@ def leftovers() -> list[str]:
 
 
 @pytest.fixture
-def load() -> Iterator[Client]:
+def load(healthy: None) -> Iterator[Client]:
+    del healthy  # or the client would see the lab being reset
     with Client(EDGE, f"load-{uuid.uuid4().hex[:6]}") as writing:
         writing.wait_for(20)
         yield writing
