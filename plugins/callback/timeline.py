@@ -62,14 +62,15 @@ install()
 from ansible_collections.platform.recovery.plugins.module_utils import clock, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.evidence import conclude
-from ansible_collections.platform.recovery.plugins.module_utils.forecast import changes, note, outlook
+from ansible_collections.platform.recovery.plugins.module_utils.forecast import outlook
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build, load, text
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import budget, duration
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import clock as ticking
 from ansible_collections.platform.recovery.plugins.module_utils.run import HIDDEN, Run
-from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
-from ansible_collections.platform.recovery.plugins.plugin_utils.pump import Pump, warm
+from ansible_collections.platform.recovery.plugins.plugin_utils.companion import Companion
+from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import give_back
+from ansible_collections.platform.recovery.plugins.plugin_utils.pump import warm
 
 CHECKPOINT = "platform.recovery.checkpoint"
 LEASE = "platform.recovery.recovery_lease"
@@ -80,8 +81,6 @@ REFRESH_SECONDS = 0.2
 # Where a terminal is only pretended, or nobody looks at it.
 NO_LIVE = ("NO_COLOR", "ANSIBLE_NOCOLOR", "CI", "AWX_ISOLATED_DATA_DIR", "RECOVERY_NO_LIVE")
 MOST_FAILURE_LINES = 12
-# How often the outlook is looked at while a task works.
-OUTLOOK_SECONDS = 1.0
 # What ansible-playbook ends with where a host failed.
 STOPPED_EXIT = 2
 
@@ -173,13 +172,12 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._zero: float | None = None
         self._objectives: dict[str, dict[str, Any]] = {}
         self._report: Mapping[str, Any] | None = None
-        self._over = threading.Event()
         self._signal: int | None = None
         self._owner = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._status = _StatusLine(self._status_text)
-        self._heartbeat = Heartbeat()
-        self._pump = Pump()
+        self._companion = Companion()
+        self._lease: Mapping[str, Any] | None = None
 
     # What Ansible calls, in the order in which a run sees it
 
@@ -235,7 +233,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if result._task.action in (CHECKPOINT, "checkpoint"):
             self._take_in(data)
         elif result._task.action == LEASE:
-            self._heartbeat.follow(data)
+            self._keep(data)
         if data.get("entered"):
             self._take_in(data["entered"])
         if self._recovery and "results" not in data:
@@ -461,7 +459,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if data.get("id") and data.get("folder"):
             self._recovery = True
             self._run = Run.at(str(data["id"]), str(data["folder"]))
-            self._pump.follow(self._run)
+            self._companion.follow(self._run, foretell=bool(data.get("clock")) and not data.get("check"))
             self._watch_signals()
             verb = "Resuming run" if data.get("resumed") else "Run"
             marks = [str(data[key]) for key in ("mode", "target") if data.get(key)]
@@ -476,33 +474,26 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if self._run and data.get("clock"):
             with contextlib.suppress(JournalError):
                 self._report = build(self._run.journal.records())
-            if data.get("id") and not data.get("check"):
-                threading.Thread(target=self._watch, args=(self._run,), name="recovery-outlook", daemon=True).start()
 
-    def _watch(self, run: Run) -> None:
-        """Journal that the outlook changes when it does, though a task works on and nothing else happens.
-
-        Nothing is printed from here: see _StatusLine.
-        """
-        while not self._over.wait(OUTLOOK_SECONDS):
-            with contextlib.suppress(RecoveryError, JournalError):
-                if self._report and changes(self._report, time.time()):
-                    note(run.journal)
-                    self._report = build(run.journal.records())
+    def _keep(self, data: Mapping[str, Any]) -> None:
+        """Show signs of life for a lease that was taken."""
+        if data.get("grants"):
+            self._lease = data
+            self._companion.keep_lease(data)
 
     def _finish(self, run: Run) -> bool:
         """Close the run in the journal if it is open, render, and show the summary. Tells whether it just stopped."""
         stopped = False
-        self._over.set()
+        self._companion.end()
+        lease, self._lease = self._lease, None
         try:
-            if self._heartbeat.end():
+            if lease and give_back(lease):
                 run.journal.append("observation", what="lease", lines=["the platform's lease is given back"])
             report = load(run.folder)
             if report["state"] == "unfinished":
                 outcome = self._outcome(run, report)
                 stopped = outcome == "failed" and not _failures(report)
                 run.journal.append("run_ended", outcome=outcome)
-            self._pump.end()
             sink.secure_end(run.folder, run.journal)
             run.render()
             hindered = conclude(run.folder)

@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sign of life of a run that holds its platform's lease.
 
-A thread of ansible-playbook's main process, where the callback `timeline` runs it, and of a worker while its step
-works, since other callbacks (AWX has its own) know nothing of a lease. It stops with its process when that dies or is
-frozen; a process of its own would go on beating for a controller that does nothing any more.
+A thread of the companion process, where the callback `timeline` runs one, and of a worker while its step works, since
+other callbacks (AWX has its own) know nothing of a lease. It stops with its process when that dies or is frozen.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils import lease_homes
@@ -22,10 +21,10 @@ RELEASE_SECONDS = 0.5
 
 
 class Heartbeat:
-    """Renews a lease until it is ended, or until the lease is somebody else's."""
+    """Renews a lease until it is stopped, or until the lease is somebody else's. `lives` tells whose life it shows."""
 
-    def __init__(self) -> None:
-        self._result: Mapping[str, Any] | None = None
+    def __init__(self, lives: Callable[[], bool] = lambda: True) -> None:
+        self._lives = lives
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -34,7 +33,6 @@ class Heartbeat:
         held = lease_homes.reopened(result)
         if held is None or self._thread is not None:
             return
-        self._result = result
         interval = held.seconds / BEATS
         self._thread = threading.Thread(target=self._beat, args=(held, interval), name="recovery-lease", daemon=True)
         self._thread.start()
@@ -45,26 +43,11 @@ class Heartbeat:
             self._stop.set()
             self._thread.join(timeout=RELEASE_SECONDS)
 
-    def end(self) -> bool:
-        """Stop, and give the lease back if it still is ours. Tells whether it was."""
-        result = self._result
-        if self._thread is None or result is None:
-            return False
-        self.stop()
-        self._thread = self._result = None
-        # Whatever goes wrong here, the lease expires by itself, and the end of a run must not fail because of it.
-        with contextlib.suppress(Exception):
-            held = lease_homes.reopened(result, seconds=RELEASE_SECONDS)
-            if held:
-                try:
-                    return held.release()
-                finally:
-                    held.close()
-        return False
-
     def _beat(self, held: Held, interval: float) -> None:
         try:
             while not self._stop.wait(interval):
+                if not self._lives():
+                    continue
                 try:
                     held.confirm(beat=True)
                 except HomeSilent:
@@ -76,3 +59,16 @@ class Heartbeat:
                     continue
         finally:
             held.close()
+
+
+def give_back(result: Mapping[str, Any]) -> bool:
+    """Give back the lease that a step took. Tells whether it still was ours."""
+    # Whatever goes wrong here, the lease expires by itself, and the end of a run must not fail because of it.
+    with contextlib.suppress(Exception):
+        held = lease_homes.reopened(result, seconds=RELEASE_SECONDS)
+        if held:
+            try:
+                return held.release()
+            finally:
+                held.close()
+    return False

@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Copies the journal to its sink as it grows, so that hardly any change has to wait for that.
 
-A thread of ansible-playbook's main process, as the lease's heartbeat is one: it shows in the sink that this controller
-lives, and stops with it. Without it each change copies by itself what is missing.
+A thread of the companion process, as the lease's heartbeat is one: it shows in the sink that this controller lives,
+and stops with it. Without it each change copies by itself what is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
+from collections.abc import Callable
 
 from ansible_collections.platform.recovery.plugins.module_utils import sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed
@@ -31,29 +31,26 @@ def warm(url: str) -> None:
 
 
 class Pump:
-    """Copies one run's journal until it is ended, or until the run is another controller's."""
+    """Copies one run's journal until it is ended, or until the run is another controller's.
 
-    def __init__(self) -> None:
+    `lives` tells whose life it shows.
+    """
+
+    def __init__(self, lives: Callable[[], bool] = lambda: True) -> None:
+        self._lives = lives
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._folder = ""
 
     def follow(self, run: Run) -> None:
         """Begin to copy, where the run has a sink beside its folder."""
         mirror = sink.Mirror.of(run.folder, run.journal)
         if mirror is None or self._thread is not None:
             return
-        # Opened here, and not in the thread: what is imported while Ansible forks stays locked in the child.
-        with contextlib.suppress(BadInput, sink.SinkDown):
-            mirror.store()
-        self._folder = str(run.folder)
-        sink.PUMPED[self._folder] = os.getpid()
         self._thread = threading.Thread(target=self._copy, args=(mirror,), name="recovery-sink", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Stop."""
-        sink.PUMPED.pop(self._folder, None)
         self._stop.set()
         if self._thread:
             self._thread.join(timeout=END_SECONDS)
@@ -66,7 +63,7 @@ class Pump:
                 if mirror.standing.closed:
                     return
                 mirror.attempt()
-                if time.monotonic() >= beat_at and mirror.standing.down_since is None:
+                if time.monotonic() >= beat_at and self._lives() and mirror.standing.down_since is None:
                     beat_at = time.monotonic() + sink.BEAT_SECONDS
                     mirror.beat(holder)
             except PreconditionFailed:

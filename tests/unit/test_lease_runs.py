@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +20,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.lease_file import FileStore
+from ansible_collections.platform.recovery.plugins.module_utils.run import Run
+from ansible_collections.platform.recovery.plugins.plugin_utils.companion import Companion
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -147,6 +151,33 @@ def test_a_lease_is_renewed_at_its_own_pace_and_not_as_fast_as_its_home_answers(
     (runs.folder / "enough").touch()
     first.communicate(timeout=60)
     assert first.returncode == 0
+
+
+@pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_controller_that_stands_still_or_is_gone_shows_no_life(runs: Runs, blow: signal.Signals) -> None:
+    """What renews the lease is a process of its own, which must not go on for one that does nothing any more."""
+    first = runs.start("first", f"while ! test -e {runs.folder}/enough; do sleep 0.05; done")
+    runs.working("first")
+    before = runs.lease()
+    until(lambda: runs.lease()["renewed"] > before["renewed"], "signs of life")
+    os.kill(first.pid, blow)
+    until(lambda: time.time() - runs.lease()["renewed"] > 2 * SECONDS, "the signs of life to end")
+    (runs.folder / "enough").touch()
+    os.kill(first.pid, signal.SIGCONT)
+    first.communicate(timeout=60)
+    assert (first.returncode == 0) == (blow == signal.SIGSTOP)
+
+
+def test_nothing_that_ansible_forks_has_a_thread_that_could_hold_a_lock(tmp_path: Path) -> None:
+    """A renewal that connected while Ansible forked left OpenSSL locked in the child: the run hung for ever."""
+    before = set(threading.enumerate())
+    companion = Companion()
+    try:
+        companion.follow(Run.at("r1", str(tmp_path / "r1")), foretell=True)
+        assert [thread.name for thread in set(threading.enumerate()) - before] == ["recovery-tick"]
+    finally:
+        companion.end()
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(("work", "end"), [("exit 1", None), ("sleep 60", signal.SIGTERM)])
