@@ -144,6 +144,7 @@ def start(database: Database) -> None:
     """Bring a pair up and wait until it streams."""
     for host in (database.west, database.east):
         host.define()
+        host.act("unmask")  # the supervisor still knows one of this name that a recovery has fenced
         host.act("start")
     wait_for(lambda: answers(database.west) and streaming(database.west.server), 60)
 
