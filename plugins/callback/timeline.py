@@ -37,6 +37,7 @@ requirements:
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -188,6 +189,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         self._play_count, self._play_number = len(plays), 0
         if self._recovery:
             _load_filters()
+            # What is here now lives to the end. A worker whose collector went through it would copy all of its pages.
+            gc.freeze()
         if self._default():
             super().v2_playbook_on_start(playbook)
 

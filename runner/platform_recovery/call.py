@@ -218,7 +218,7 @@ def environment(private: Path, mark: str) -> dict[str, str]:
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_NOCOLOR": "True",
         # A host is a database: as many are recovered at the same time.
-        "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", "20"),
+        "ANSIBLE_FORKS": os.environ.get("ANSIBLE_FORKS", "10"),
         # ansible-runner would switch it off.
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
         # A killed controller leaves its temporary files, which may hold secrets: they go with the private folder.
