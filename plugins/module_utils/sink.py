@@ -43,12 +43,12 @@ SILENT_SECONDS = 30.0
 LONG_DEAD_SECONDS = 300.0
 # A sink that is down is asked again this often, and nobody waits for it meanwhile.
 RETRY_SECONDS = 5.0
-# How long a change waits for the thread that copies, before it copies by itself.
+# How long a change waits for whoever copies as the journal grows, before it copies by itself.
 PUMP_SECONDS = 3.0
 POLL_SECONDS = 0.01
 EXPECTED = "s3://bucket/prefix, with ?endpoint=https://host:port and &region=name where it is not AWS"
 
-# The run folders that a thread of some process copies, by that process. Workers are forked after it began: they know.
+# The run folders that a companion copies, by the process beside it. Workers are forked after that: they know.
 PUMPED: dict[str, int] = {}
 
 

@@ -25,7 +25,8 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import Re
 from ansible_collections.platform.recovery.plugins.module_utils.journal import JournalError
 from ansible_collections.platform.recovery.plugins.module_utils.report import build
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
-from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
+from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import RELEASE_SECONDS, Heartbeat
+from ansible_collections.platform.recovery.plugins.plugin_utils.pump import END_SECONDS as PUMP_END_SECONDS
 from ansible_collections.platform.recovery.plugins.plugin_utils.pump import Pump
 
 # How often the main process says that it goes on, and for how long it may be late before it is taken to stand still.
@@ -35,8 +36,8 @@ STILL_SECONDS = 4.0
 LOOK_SECONDS = 0.2
 # How often the outlook is looked at.
 OUTLOOK_SECONDS = 1.0
-# Whoever ends a run has two seconds of patience.
-END_SECONDS = 1.2
+# The longest that its end takes when all is well: it stops one after the other.
+END_SECONDS = RELEASE_SECONDS + PUMP_END_SECONDS + LOOK_SECONDS
 
 
 class Companion:
@@ -55,8 +56,10 @@ class Companion:
 
     def follow(self, run: Run, *, foretell: bool) -> None:
         """Copy a run's journal to its sink, and journal how its outlook changes if that is wanted."""
-        self._tell(("run", run.id, str(run.folder), foretell))
-        if sink.Mirror.of(run.folder, run.journal):
+        mirrored = sink.Mirror.of(run.folder, run.journal) is not None
+        if mirrored or foretell:
+            self._tell(("run", run.id, str(run.folder), foretell))
+        if mirrored:
             self._folder = str(run.folder)
             sink.PUMPED[self._folder] = os.getpid()
 

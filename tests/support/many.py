@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import ServerError
-from recovery_lab import identity, postgresql_programs, supervisor
+from recovery_lab import addresses, identity, postgresql_programs, supervisor
+from recovery_lab.addresses import SSH_PORT
 from recovery_lab.errors import LabError
 from recovery_lab.state import State
 from tests.integration.postgresql.conftest import copy_tree
@@ -24,10 +25,7 @@ from tests.integration.postgresql.servers import PASSWORD, Server, environment, 
 from tests.support.platform import EAST, ROOT, WEST, written_inventory
 
 KEYS = ROOT / ".lab/ssh"
-SSH_PORT = 2222
 SIDES = {WEST: 1, EAST: 2}
-# The host of the lab's own server in each region: a region's hosts share one key.
-LAB_HOSTS = {WEST: "127.101.0.30", EAST: "127.102.0.30"}
 TABLE = "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text UNIQUE, value text)"
 
 
@@ -160,7 +158,9 @@ def inventory(made: list[Database], folder: Path) -> str:
     """Describe a platform of these databases, the lease in the lab's clusters, and the services left out."""
     known_hosts = folder / "known_hosts"
     public = dict(line.split(maxsplit=1) for line in (KEYS / "known_hosts").read_text().splitlines())
-    keys = {region: public[f"[{address}]:{SSH_PORT}"] for region, address in LAB_HOSTS.items()}
+    # A region's hosts share the key of that of the lab's own server.
+    own = {region: addresses.link_address(addresses.OPERATOR, region, "postgresql") for region in SIDES}
+    keys = {region: public[f"[{address}]:{SSH_PORT}"] for region, address in own.items()}
     hosts = [host for database in made for host in (database.west, database.east)]
     known_hosts.write_text("".join(f"[{host.server.address}]:{SSH_PORT} {keys[host.region]}\n" for host in hosts))
     platform = {
