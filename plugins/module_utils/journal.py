@@ -238,6 +238,18 @@ class Journal:
             if record is not None:
                 yield self._known(record)
 
+    def newest(self, events: Iterable[str]) -> dict[str, Any] | None:
+        """Give the last record of one of these events. Every task asks, so only lines that may be one are parsed."""
+        wanted = frozenset(events)
+        # As `canonical` spells it.
+        marks = [f'"event":{json.dumps(event)}'.encode() for event in wanted]
+        for line in reversed(list(self._lines())):
+            if any(mark in line for mark in marks):
+                record = parse_line(line)
+                if record is not None and self._known(record)["event"] in wanted:
+                    return record
+        return None
+
     def since(self, offset: int) -> bytes:
         """Give what stands from this place on, up to the end of the last whole record: what a copy may hold."""
         with self._locked() as descriptor:  # what a full disk cut off again must not have been seen

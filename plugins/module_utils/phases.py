@@ -19,8 +19,8 @@ from .run import Run
 
 VARIABLE = "recovery_phase"
 WANTED = "a mapping with name, and with budget_seconds where the phase has a budget"
-# After these no phase is open.
-BEGINS = frozenset({"run_started", "run_resumed"})
+# What says which phase is open: only after the first of them one is.
+TURNS = frozenset({"phase_started", "phase_ended", "run_started", "run_resumed"})
 Milestone = tuple[str, Mapping[str, Any]]
 
 
@@ -56,9 +56,9 @@ def enter(run: Run, phase: Phase) -> dict[str, Any] | None:
 
     def choose() -> list[Milestone]:
         """Several databases side by side enter a phase together: the first of them opens it."""
-        before = open_phase(run.report())
-        if before and before["name"] == phase.name:
+        if _inside(run, phase):
             return []
+        before = open_phase(run.report())
         opened = {"phase": phase.name, "title": phase.title, "budget_seconds": phase.budget_seconds}
         return [*closing(before), ("phase_started", opened)]
 
@@ -102,10 +102,5 @@ def rendered(run: Run) -> tuple[dict[str, Any], list[str]]:
 
 def _inside(run: Run, phase: Phase) -> bool:
     """Tell whether this phase is the open one, without building a report for it: each task asks."""
-    current = None
-    for record in run.journal.records():
-        if record["event"] == "phase_started":
-            current = record["data"].get("phase")
-        elif record["event"] == "phase_ended" or record["event"] in BEGINS:
-            current = None
-    return bool(current == phase.name)
+    turn = run.journal.newest(TURNS)
+    return bool(turn and turn["event"] == "phase_started" and turn["data"].get("phase") == phase.name)

@@ -65,6 +65,19 @@ def test_an_append_is_one_line(journal: Journal) -> None:
     assert len(lines(journal)) == 150
 
 
+def test_the_newest_of_some_events_is_the_last_whole_record_of_one_of_them(journal: Journal) -> None:
+    journal.append("run_started")
+    assert journal.newest(["phase_started"]) is None
+    first = journal.append("phase_started", phase="confirm")
+    # Words of others may look like a record's, and are none.
+    journal.append("observation", lines=['"event":"phase_ended"'], nested={"event": "phase_ended"})
+    assert journal.newest({"phase_started", "phase_ended"}) == first
+    second = journal.append("phase_ended", phase="confirm")
+    with journal.path.open("ab") as stream:
+        stream.write(b'{"schema":1,"event":"phase_started","seq":9')
+    assert journal.newest({"phase_started", "phase_ended"}) == second
+
+
 def test_records_longer_than_the_window_that_is_read_from_the_end(journal: Journal) -> None:
     journal.append("canary_measured", lost=["k" * 50] * 10_000)
     assert journal.path.stat().st_size > module.TAIL_BYTES * 4
