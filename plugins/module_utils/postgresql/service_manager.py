@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -196,7 +197,7 @@ def ssh_command(fence: Fence, command: str, shared: Path | None) -> list[str]:
     else:
         options |= {
             "ControlMaster": "auto",
-            "ControlPath": str(shared / "%C"),
+            "ControlPath": str(shared / f"{trust(fence)}-%C"),
             "ControlPersist": str(PERSIST_SECONDS),
         }
     settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
@@ -204,17 +205,31 @@ def ssh_command(fence: Fence, command: str, shared: Path | None) -> list[str]:
     return ["ssh", *settings, "-p", str(fence.port), *user, "--", fence.host or "", command]
 
 
+def trust(fence: Fence) -> str:
+    """Say by what a kept connection was trusted, in a few characters; ssh itself asks only for address, port and user.
+
+    At the same address another platform may have another host: behind another VPN, in another network namespace. Over
+    a connection that was kept for the one the other would be stopped, and no host key is looked at again.
+    """
+    try:
+        network = os.readlink("/proc/self/ns/net")
+    except OSError:  # no Linux
+        network = ""
+    words = (network, fence.known_hosts_file or "", fence.identity_file or "")
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
+
+
 def control_folder() -> Path | None:
     """Give a folder that only we can enter, or nothing: then each call connects anew.
 
-    Its path is short, for a socket's path may have 104 characters and ssh adds 57 of them.
+    Its path is short, for a socket's path may have 104 characters, and its name takes 66 of them.
     """
     folder = Path(tempfile.gettempdir()) / f"recovery-ssh-{os.getuid()}"
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         seen = folder.lstat()
         private = stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.getuid() and not seen.st_mode & 0o077
-        if private and len(str(folder)) <= 46:
+        if private and len(str(folder)) <= 37:
             return folder
     return None
 

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,15 @@ def test_the_command_of_ssh_asks_nobody(tmp_path: Path) -> None:
     for option in ("BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=/hosts", "IdentityFile=/key"):
         assert option in command
     assert command[-7:] == ["-p", "2222", "-l", "recovery", "--", "h", "true"]
-    assert f"ControlPath={tmp_path}/%C" in command
+    assert f"ControlPath={tmp_path}/{service_manager.trust(FENCE)}-%C" in command
     assert "ControlPath=none" in service_manager.ssh_command(FENCE, "true", None)
+
+
+@pytest.mark.parametrize("file", ["known_hosts_file", "identity_file"])
+def test_a_kept_connection_is_not_used_for_another_host_at_the_same_address(file: str) -> None:
+    other = replace(FENCE, **{file: "/of/another/platform"})
+    assert service_manager.trust(other) != service_manager.trust(FENCE)
+    assert service_manager.trust(replace(FENCE)) == service_manager.trust(FENCE)
 
 
 def test_a_control_folder_fits_a_sockets_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
