@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recovery_lab.pods import resident_kib
-from tests.support.killer import below
 from tests.support.many import Database, databases, inventory
+from tests.support.memory import Memory
 from tests.support.platform import ROOT, command, environment, lab, variables
 
 COUNT = 20
@@ -66,27 +64,7 @@ def recover(made: list[Database], folder: Path) -> Measured:
     memory = Memory(process.pid)
     output, _ = process.communicate(timeout=300)
     seconds = time.monotonic() - begin
+    samples = memory.end()
     if process.returncode != 0 or not all(database.is_primary(database.east) for database in made):
         raise RuntimeError(output)
-    return Measured(seconds, memory.most_mib())
-
-
-class Memory:
-    """Watches what a process and all that it started hold, each page that they share counted once."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._most = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def most_mib(self) -> float:
-        """End, and give the most that was seen."""
-        self._over.set()
-        self._thread.join()
-        return self._most / 1024
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.1):
-            self._most = max(self._most, sum(resident_kib(pid) for pid in below(self._pid)))
+    return Measured(seconds, max(sample.mib for sample in samples))
