@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -494,26 +495,35 @@ class Rejoin:
         return "".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in wanted.items())
 
     def wait_streaming(self, seconds: float) -> None:
-        """Wait until it follows, and is near enough."""
-        name = self.member.name
+        """Wait until it follows, and is near enough; not for a server that has stopped again."""
+        name, begin = self.member.name, time.monotonic()
 
-        def follows() -> bool:
+        def came() -> str | None:
             self.state = look_at(self.own_sql)
-            if not protection.streams(self.state, self.primary):
-                return False
-            return protection.lag(self.sql, self.state) <= self.request.max_lag_bytes
+            if protection.streams(self.state, self.primary):
+                return "near" if protection.lag(self.sql, self.state) <= self.request.max_lag_bytes else None
+            return "stopped" if not self.state.answers and self.unit().stopped else None
 
         try:
-            wait_until(follows, seconds=seconds, interval=0.05, describe=f"{name} to stream from {self.primary.name}")
+            found = wait_until(came, seconds=seconds, describe=f"{name} to stream from {self.primary.name}").value
         except StepTimeout as error:
-            unit = service_manager.status(self.member.fence, seconds=self.request.connect_seconds + 1)
-            raise StepTimeout(
-                f"{name} does not stream from {self.primary.name} within {seconds:g} s",
-                wanted=f"streaming, at most {shown_bytes(self.request.max_lag_bytes)} behind",
-                observed=f"{unit.observed}; {protection.standing(self.state)}",
-                next_action=f"look at the log of {name}, then run the same again",
-                changed=True,
-            ) from error
+            raise self.does_not_stream(f"within {seconds:g} s") from error
+        if found == "stopped":
+            raise self.does_not_stream(f"and its server has stopped again after {time.monotonic() - begin:.1f} s")
+
+    def does_not_stream(self, how: str) -> StepTimeout:
+        """Say that it does not follow, and what there is to see."""
+        return StepTimeout(
+            f"{self.member.name} does not stream from {self.primary.name} {how}",
+            wanted=f"streaming, at most {shown_bytes(self.request.max_lag_bytes)} behind",
+            observed=f"{self.unit().observed}; {protection.standing(self.state)}",
+            next_action=f"look at the log of {self.member.name}, then run the same again",
+            changed=True,
+        )
+
+    def unit(self) -> service_manager.UnitStatus:
+        """Ask the service manager of its host."""
+        return service_manager.status(self.member.fence, seconds=self.request.connect_seconds + 1)
 
     def is_stuck(self) -> bool:
         """Say whether it does not even get log from the primary."""
@@ -535,7 +545,7 @@ class Rejoin:
         )
         outcome.lines += [*removed, *restored, *keeper.lines]
         outcome.changed |= bool(removed or restored)
-        unit = service_manager.status(self.member.fence, seconds=self.request.connect_seconds + 1)
+        unit = self.unit()
         if unit.answered and unit.unit_file in {"masked", "masked-runtime"}:
             service_manager.start_again(self.member.fence, seconds=self.request.stop_seconds)
             outcome.lines.append(f"{self.member.fence.unit} of {self.member.name} is unmasked again")

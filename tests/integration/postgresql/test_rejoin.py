@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
+from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, StepTimeout
 from tests.integration.postgresql.conftest import Cut, Pair
 from tests.integration.postgresql.drive import Journal, call
 from tests.integration.postgresql.servers import Server, wait_for
@@ -237,6 +238,23 @@ def test_one_that_came_back_as_a_standby_and_has_diverged(pair: Pair) -> None:
     assert done["members"]["west"]["way"] == "rewind"
     assert [row["fate"] for row in done["unreplicated"]] == ["missing"]
     follows(pair.west, pair.east)
+
+
+def test_a_server_that_dies_again_is_not_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_over(pair, pair.west, pair.east)
+    start = pair.west.start_if_down
+
+    def dies() -> None:
+        start()
+        pair.west.kill()
+
+    monkeypatch.setattr(pair.west, "start_if_down", dies)
+    begin = time.monotonic()
+    with pytest.raises(StepTimeout, match="has stopped again"):
+        take_back(pair, pair.west, stream_seconds=240.0)
+    # Twice it was started: as it was, and rebuilt.
+    assert pair.scripts.ran.count("rebuild") == 1
+    assert time.monotonic() - begin < 120
 
 
 def test_a_standby_that_lacks_its_slot_gets_it(pair: Pair) -> None:
