@@ -116,7 +116,8 @@ class Strict:
         self._models = models
         self.backend = models.route53_backends[DEFAULT_ACCOUNT_ID]["aws"]
         self.changed = threading.Condition()
-        self.version = 1
+        # Higher than that of any process before, so that whoever follows notices even a world that was made anew.
+        self.version = int(time.time() * 1000)
         self.healthy: dict[str, dict[str, bool]] = {}  # by the name server that checks
         kind: Any = models.Route53Backend
         kind.change_resource_record_sets = lambda _, zoneid, change_list: self._change(zoneid, change_list)

@@ -88,7 +88,6 @@ func (s *server) follow(ctx context.Context) {
 			pause(ctx, retryTime)
 			continue
 		}
-		// A control plane that was made anew counts from the beginning.
 		if found.Version != version {
 			version = found.Version
 			s.take(ctx, found)
