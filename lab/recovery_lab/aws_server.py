@@ -219,6 +219,7 @@ class Rate:
         self._lock = threading.Lock()
         self._left, self._at = BURST, time.monotonic()
         self.none_until = 0.0
+        self.count = 0
 
     def allows(self) -> bool:
         """Count a request."""
@@ -226,6 +227,7 @@ class Rate:
             now = time.monotonic()
             self._left = min(BURST, self._left + (now - self._at) * REQUESTS_PER_SECOND)
             self._at = now
+            self.count += 1
             if now < self.none_until or self._left < 1:
                 return False
             self._left -= 1
@@ -261,6 +263,8 @@ class Front:
         if path == "/lab/throttle":
             self._rate.none_until = time.monotonic() + float(query["seconds"])
             return as_json(start, {})
+        if path == "/lab/requests":
+            return as_json(start, {"count": self._rate.count})
         if path == "/lab/health":
             body = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
             with self._strict.changed:

@@ -14,11 +14,12 @@ from typing import Any
 
 from ..errors import BadInput, StepFailed
 from . import asking
-from .model import Change, NameServer, Record, short, shown
+from .model import Account, Change, NameServer, Record, short, shown
 from .provider import Conflict, Provider, impossible, unknown
 
 try:
     import dns.exception
+    import dns.message
     import dns.query
     import dns.rcode
     import dns.tsig
@@ -62,6 +63,7 @@ class Updates(Provider):
 
     def plan(self, target: str) -> list[Change]:
         """Ask the primary server what it holds."""
+        self._require_key()
         found = asking.ask(self.server, [record.key for record in self.zone.records], self.work.query_seconds)
         changes = []
         for record in self.zone.records:
@@ -77,6 +79,16 @@ class Updates(Provider):
             changes += [change] if change else []
         return changes
 
+    def _require_key(self) -> None:
+        """Ask something that has to be signed as well: a wrong key is known before anything is touched."""
+        if self.zone.account is None:
+            return
+        query = dns.message.make_query(self.zone.name, "SOA")
+        query.use_tsig(self._ring(self.zone.account), algorithm=self.zone.settings["algorithm"])
+        code = self._exchanged(query, self.work.query_seconds)
+        if code != "NOERROR":
+            raise self._refused(f"ask for the SOA of {short(self.zone.name)}", code)
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Send signed updates."""
         for at in range(0, len(changes), BATCH):
@@ -89,13 +101,7 @@ class Updates(Provider):
             record, found, wanted = change.payload
             update.present(record.name, record.type, *sorted(found.values))
             update.replace(record.name, found.ttl, record.type, *sorted(wanted))
-        try:
-            answer = dns.query.tcp(update, self.server.address, timeout=self.work.left() or 1, port=self.server.port)
-            code = dns.rcode.to_text(answer.rcode())
-        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime) as error:
-            code = type(error).__name__
-        except (OSError, EOFError, dns.exception.DNSException) as error:
-            code = getattr(error, "strerror", None) or type(error).__name__
+        code = self._exchanged(update, self.work.left() or 1)
         if code in CHANGED:
             raise Conflict(
                 f"Records of {short(self.zone.name)} were changed by somebody else",
@@ -104,31 +110,44 @@ class Updates(Provider):
                 next_action="see who changes them, then run the same again",
             )
         if code != "NOERROR":
-            denied = code in DENIED or code.startswith("Peer")
-            raise StepFailed(
-                f"{self.server.words} did not take the update of {short(self.zone.name)}",
-                wanted="NOERROR",
-                observed=code,
-                next_action=(
-                    "check the key's name, algorithm and secret, both clocks and the server's rules, then run again"
-                    if denied
-                    else "mend the server or the way to it, then run the same again"
-                ),
-            )
-
+            raise self._refused(f"update {short(self.zone.name)}", code)
         self.work.changed = True
 
-    def _message(self) -> Any:
-        account = self.zone.account
-        if account is None:
-            return dns.update.UpdateMessage(self.zone.name)
+    def _exchanged(self, message: Any, seconds: float) -> str:
+        """Send a message, and give the server's code or why there is none."""
         try:
-            ring = dns.tsigkeyring.from_text({account.user: account.password})
+            answer = dns.query.tcp(message, self.server.address, timeout=seconds, port=self.server.port)
+        except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.tsig.BadTime) as error:
+            return type(error).__name__
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            return getattr(error, "strerror", None) or type(error).__name__
+        return dns.rcode.to_text(answer.rcode())
+
+    def _refused(self, doing: str, code: str) -> StepFailed:
+        denied = code in DENIED or code.startswith("Peer")
+        return StepFailed(
+            f"{self.server.words} did not let us {doing}",
+            wanted="NOERROR",
+            observed=code,
+            next_action=(
+                "check the key's name, algorithm and secret, both clocks and the server's rules, then run again"
+                if denied
+                else "mend the server or the way to it, then run the same again"
+            ),
+        )
+
+    def _message(self) -> Any:
+        if self.zone.account is None:
+            return dns.update.UpdateMessage(self.zone.name)
+        algorithm = self.zone.settings["algorithm"]
+        return dns.update.UpdateMessage(self.zone.name, keyring=self._ring(self.zone.account), keyalgorithm=algorithm)
+
+    def _ring(self, account: Account) -> Any:
+        try:
+            return dns.tsigkeyring.from_text({account.user: account.password})
         except ValueError:
             raise BadInput(
                 f"The TSIG key {account.user} is none",
                 wanted="a secret in base64",
                 next_action="correct it in recovery_credentials and run again; nothing was touched",
             ) from None
-        algorithm = self.zone.settings["algorithm"]
-        return dns.update.UpdateMessage(self.zone.name, keyring=ring, keyalgorithm=algorithm)

@@ -295,7 +295,7 @@ def test_an_update_with_a_wrong_key_says_so_and_not_the_key(world: World) -> Non
         documented_options("dns_failover"),
         {"zones": given, "credentials": {"key": {"user": "operator", "password": wrong}}, "target": EAST},
     )
-    with pytest.raises(StepFailed, match="did not take the update") as said:
+    with pytest.raises(StepFailed, match="did not let us") as said:
         failover.move(zones_of(options), Request(EAST))
     assert wrong not in repr(said.value.as_result()) + str(said.value)
     assert ask(KNOT, f"app.{DYNAMIC}") == [VALUES[WEST]]

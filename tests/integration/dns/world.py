@@ -211,7 +211,7 @@ def start_resolver(world: World) -> None:
     text = ""
     for zone, servers in zones.items():
         relay = " ".join(f"{server}:{PORT}" for server in servers)
-        text += f"{zone}:{PORT} {{\nbind {RESOLVER}\ncache {{\nservfail 0\n}}\nrelay {relay}\n}}\n"
+        text += f"{zone}:{PORT} {{\nbind {RESOLVER}\ncache {{\nsuccess 9984 86400 0\nservfail 0\n}}\nrelay {relay}\n}}\n"
     path = world.folder / "Corefile"
     path.write_text(text)
     world.start("resolver", world.programs["coredns"], "-conf", path, "-quiet")
@@ -227,14 +227,16 @@ def start_knot(world: World) -> None:
     names = ["app", *(f"n{number:03}" for number in range(150))]
     rows += [f"{name}.{DYNAMIC}. {TTL} A {VALUES[WEST]}" for name in names]
     (folder / "zone").write_text("\n".join(rows) + "\n")
-    (folder / "knot.conf").write_text(f"""\
-server: {{rundir: {folder}, listen: {KNOT}@{PORT}, udp-workers: 1, tcp-workers: 2, background-workers: 1}}
-database: {{storage: {folder}/db, journal-db-max-size: 64M, kasp-db-max-size: 10M, timer-db-max-size: 10M}}
-log: [{{target: stderr, any: info}}]
-key: [{{id: operator, algorithm: hmac-sha256, secret: {KEY}}}]
-acl: [{{id: operator, key: operator, action: [update]}}]
-zone: [{{domain: {DYNAMIC}, storage: {folder}, file: zone, acl: operator}}]
-""")
+    sections = {
+        "server": [f"rundir: {folder}", f"listen: {KNOT}@{PORT}", "udp-workers: 1", "tcp-workers: 2"],
+        "database": [f"storage: {folder}/db", *(f"{name}-db-max-size: 10M" for name in ("journal", "kasp", "timer"))],
+        "log": ["- target: stderr", "  any: info"],
+        "key": ["- id: operator", "  algorithm: hmac-sha256", f"  secret: {KEY}"],
+        "acl": ["- id: operator", "  key: operator", "  action: update"],
+        "zone": [f"- domain: {DYNAMIC}", f"  storage: {folder}", "  file: zone", "  acl: operator"],
+    }
+    rows = [line for name, lines in sections.items() for line in (f"{name}:", *(f"  {one}" for one in lines))]
+    (folder / "knot.conf").write_text("\n".join(rows) + "\n")
     program = world.programs["knotd"]
     root = program.parents[2]
     libraries = ":".join(str(root / name) for name in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
