@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.dns import failover
@@ -52,7 +53,15 @@ def request_from(call: Call) -> Request:
         grace_seconds=options["grace_seconds"],
         check=call.check,
         guard=call.guard,
+        passed=partial(record_gate, call),
     )
+
+
+def record_gate(call: Call, gate: str, observed: str, wanted: str) -> None:
+    """Journal a gate that was passed. A plan decides nothing."""
+    if call.run and not call.check:
+        said = {"observed": observed, "wanted": wanted, "verdict": "pass", "by": "observation"}
+        call.run.journal.append("decision", gate=gate, **said)
 
 
 def record_override(call: Call, request: Request) -> None:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,8 @@ class Request:
     grace_seconds: float = 5.0
     check: bool = False
     guard: Callable[[], None] = field(default=lambda: None, repr=False)
+    # Told of every gate that was passed, before anything is changed: its name, what was seen, what was wanted.
+    passed: Callable[[str, str, str], None] = field(default=lambda *_: None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -182,14 +185,16 @@ class Move:
     def _require_answer(self) -> None:
         target = self.zone.targets[self.request.target]
         seen = probing.trouble(target, self.request.probe_seconds)
+        gate, wanted = f"target of {short(self.zone.name)}", f"an answer of {target.probe}"
         if seen:
             raise PreconditionFailed(
                 f"{self.request.target} does not answer, so no name of {short(self.zone.name)} may lead there",
-                wanted=f"an answer of {target.probe}",
+                wanted=wanted,
                 observed=seen,
                 next_action=f"mend {self.request.target}, or choose another target, then run again",
-                gate=f"target of {short(self.zone.name)}",
+                gate=gate,
             )
+        self.request.passed(gate, f"{self.request.target} answers", wanted)
 
     def act(self) -> None:
         """Make the changes; where somebody else was quicker, plan anew. Raises RecoveryError."""
@@ -310,6 +315,8 @@ def move(zones: Sequence[Zone], request: Request) -> list[Outcome]:
     asking.require()
     for zone in zones:
         require_target(zone, request.target)
+    # The zones are worked on side by side, and whoever is asked before each change is used to one question at a time.
+    request = replace(request, guard=one_at_a_time(request.guard))
     moves = at_once(partial(Move, request=request), zones)
     at_once(Move.prepare, moves)
     if request.check:
@@ -331,6 +338,17 @@ def finished(one: Move) -> RecoveryError | None:
     except RecoveryError as error:
         return error
     return None
+
+
+def one_at_a_time(action: Callable[[], None]) -> Callable[[], None]:
+    """Let threads call something in turn."""
+    lock = threading.Lock()
+
+    def call() -> None:
+        with lock:
+            action()
+
+    return call
 
 
 def at_once(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

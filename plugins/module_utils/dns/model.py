@@ -132,6 +132,9 @@ def zone_of(name: str, entry: Mapping[str, Any], credentials: Mapping[str, Any])
             raise wrong(f"zones.{name}.credentials", entry["credentials"], "the name of an entry of credentials")
         found = credentials[entry["credentials"]]
         account = Account(found["user"], found["password"] or "")
+    settings = entry[section(entry["provider"])]
+    if settings is None and section(entry["provider"]) != "route53":
+        raise wrong(f"zones.{name}.{section(entry['provider'])}", None, "the provider's own settings")
     targets = {region: target_of(value) for region, value in entry["targets"].items()}
     return Zone(
         name=absolute(name),
@@ -140,7 +143,7 @@ def zone_of(name: str, entry: Mapping[str, Any], credentials: Mapping[str, Any])
         records=tuple(record_of(name, row, targets) for row in entry["records"]),
         servers=servers_of(entry["servers"]),
         resolvers=servers_of(entry["resolvers"]),
-        settings=entry[section(entry["provider"])] or {},
+        settings=settings or {},
         account=account,
     )
 

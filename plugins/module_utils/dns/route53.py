@@ -204,7 +204,7 @@ def leading(record: Record, sets: Sequence[RecordSet], target: str) -> frozenset
 
 def status(api: Aws, check: Check) -> str | None:
     """Say what Route 53's checkers have against a check; None if they take it for healthy, or cannot be asked of it."""
-    if check.config.get("Type") in ("CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"):
+    if check.disabled or check.config.get("Type") in ("CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"):
         return None
     rows = api.call("get_health_check_status", HealthCheckId=check.id)["HealthCheckObservations"]
     said = [str(row.get("StatusReport", {}).get("Status", "")) for row in rows]

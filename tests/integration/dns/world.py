@@ -211,7 +211,9 @@ def start_resolver(world: World) -> None:
     text = ""
     for zone, servers in zones.items():
         relay = " ".join(f"{server}:{PORT}" for server in servers)
-        text += f"{zone}:{PORT} {{\nbind {RESOLVER}\ncache {{\nsuccess 9984 86400 0\nservfail 0\n}}\nrelay {relay}\n}}\n"
+        text += (
+            f"{zone}:{PORT} {{\nbind {RESOLVER}\ncache {{\nsuccess 9984 86400 0\nservfail 0\n}}\nrelay {relay}\n}}\n"
+        )
     path = world.folder / "Corefile"
     path.write_text(text)
     world.start("resolver", world.programs["coredns"], "-conf", path, "-quiet")
