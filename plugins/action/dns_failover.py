@@ -82,7 +82,7 @@ def record_override(call: Call, request: Request) -> None:
 def result_of(outcomes: list[Outcome], request: Request) -> dict[str, Any]:
     """Give what the task returns."""
     lines = [failover.line(one, request.target, check=request.check) for one in outcomes]
-    lines += [f"{one.zone}: {note}" for one in outcomes for note in one.notes]
+    lines += [f"{one.zone}: {note}" for one in outcomes for note in dict.fromkeys(one.notes)]
     planned = any(one.changes for one in outcomes)
     measured = [one.tail_seconds for one in outcomes if one.tail_seconds is not None]
     return {
