@@ -20,8 +20,6 @@ from tests.lab.conftest import LabUnderTest, eventually
 WEST, EAST = "127.101.0.80", "127.102.0.80"
 APP = "app.lab.example"
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def full(lab: LabUnderTest) -> Iterator[LabUnderTest]:

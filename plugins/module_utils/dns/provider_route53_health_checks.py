@@ -137,7 +137,8 @@ class HealthChecks(Provider):
         holding = route53.read(self._api, self.zone)
         found = flips(holding, self.zone.records, target)
         if found.release or found.force:
-            self._require_healthy([holding.checks[name] for name in found.needed if name not in found.release], target)
+            needed = [holding.checks[name] for name in found.needed if name not in found.release]
+            route53.require_healthy(self._api, needed, target)
         if found.beside:
             self.work.notes.append(
                 f"{len(found.beside)} more names depend on these checks: {', '.join(found.beside[:5])}"
@@ -153,18 +154,6 @@ class HealthChecks(Provider):
             )
             for name, good in rows
         ]
-
-    def _require_healthy(self, checks: Sequence[Check], target: str) -> None:
-        for check in checks:
-            trouble = route53.status(self._api, check)
-            if trouble:
-                raise PreconditionFailed(
-                    f"Route 53 takes {target} for unhealthy",
-                    wanted=f"health check {check.id} is healthy, else names would have no healthy answer",
-                    observed=trouble,
-                    next_action=f"mend {target}, or correct what the health check asks, then run again",
-                    gate=f"health check {check.id}",
-                )
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Let the target's checks be evaluated, wait until they are healthy, then switch the others off."""

@@ -140,7 +140,10 @@ class Records(Provider):
         """Read the zone."""
         holding = route53.read(self._api, self.zone)
         self._zone_id = holding.zone_id
-        return changes(holding, self.zone.records, target)
+        planned = changes(holding, self.zone.records, target)
+        if planned:
+            route53.require_healthy(self._api, route53.watching(holding, self.zone.records, target), target)
+        return planned
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Send the batches."""

@@ -103,22 +103,12 @@ def health_checks(on: Checklist, zone: Zone, work: Work) -> Iterator[Check]:
     holding = route53.read(api, zone)
     for region in zone.targets:
         yield watch_check(on, zone, holding, region)
-        for check in watched(zone, holding, region):
+        for check in route53.watching(holding, zone.records, region):
             seen = None if check.forced_off else route53.status(api, check)
             state = "it is declared unhealthy, as a failover does" if check.forced_off else seen or "healthy"
             wanted = "Route 53's checkers find it healthy"
             mend = f"mend {region}, or what the check asks for"
             yield on.judged(f"health check {check.id} of {region}", seen is None, state, wanted, mend)
-
-
-def watched(zone: Zone, holding: Holding, region: str) -> list[route53.Check]:
-    """List the health checks of the sets that lead to a region."""
-    found: dict[str, route53.Check] = {}
-    for record in zone.records:
-        for one in route53.leading(record, holding.of(record.key), region):
-            if one.check in holding.checks:
-                found[str(one.check)] = holding.checks[str(one.check)]
-    return list(found.values())
 
 
 def watch_check(on: Checklist, zone: Zone, holding: Holding, region: str) -> Check:
@@ -134,7 +124,7 @@ def watch_check(on: Checklist, zone: Zone, holding: Holding, region: str) -> Che
     if bare and needed:
         seen = f"{len(bare)} names have none, such as {bare[0]}"
         return on.judged(what, False, seen, wanted, "make a health check, and name it in these record sets")
-    elsewhere = astray(zone, watched(zone, holding, region), region)
+    elsewhere = astray(zone, route53.watching(holding, zone.records, region), region)
     if elsewhere:
         return on.judged(what, False, elsewhere, wanted, "correct the address of the health check")
     return on.judged(what, True, "they ask what the names lead to" if not bare else "none is needed", wanted, "")

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, PreconditionFailed
 from .aws import Aws, client
 from .model import Record, Zone, absolute, normal, short
 
@@ -202,6 +202,13 @@ def leading(record: Record, sets: Sequence[RecordSet], target: str) -> frozenset
     return frozenset(one for one in sets if one.values == record.values.get(target))
 
 
+def watching(holding: Holding, records: Iterable[Record], region: str) -> list[Check]:
+    """List the health checks of the sets that lead to a region, each once."""
+    sets = [one for record in records for one in leading(record, holding.of(record.key), region)]
+    names = dict.fromkeys(one.check for one in sets if one.check)
+    return [holding.checks[name] for name in names if name in holding.checks]
+
+
 def status(api: Aws, check: Check) -> str | None:
     """Say what Route 53's checkers have against a check; None if they take it for healthy, or cannot be asked of it."""
     if check.disabled or check.config.get("Type") in ("CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"):
@@ -213,3 +220,17 @@ def status(api: Aws, check: Check) -> str | None:
     if not said or good > 0.18 * len(said):
         return None
     return f"{good} of {len(said)} checkers reach it: {next(text for text in said if not text.startswith('Success'))}"
+
+
+def require_healthy(api: Aws, checks: Iterable[Check], target: str) -> None:
+    """Refuse a target that Route 53 would not answer with, however well it answers us. Raises PreconditionFailed."""
+    for check in checks:
+        trouble = status(api, check)
+        if trouble:
+            raise PreconditionFailed(
+                f"Route 53 takes {target} for unhealthy",
+                wanted=f"health check {check.id} is healthy, else names would have no healthy answer",
+                observed=trouble,
+                next_action=f"mend {target}, or correct what the health check asks, then run again",
+                gate=f"health check {check.id}",
+            )

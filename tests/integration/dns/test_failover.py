@@ -144,7 +144,8 @@ def test_a_target_that_does_not_answer_is_refused(world: World) -> None:
     assert world.version() == before
 
 
-def test_a_target_that_route53_takes_for_ill_is_refused(world: World) -> None:
+@pytest.mark.parametrize("provider", ["route53_health_checks", "route53_records"])
+def test_a_target_that_route53_takes_for_ill_is_refused(world: World, provider: str) -> None:
     """It answers us, but Route 53's checkers ask for something else: the names would stay with the other region."""
     checks = world.route53().list_health_checks()["HealthChecks"]
     east = next(one for one in checks if one["HealthCheckConfig"]["IPAddress"] == VALUES[EAST])
@@ -156,7 +157,7 @@ def test_a_target_that_route53_takes_for_ill_is_refused(world: World) -> None:
 
     eventually(ill)
     with pytest.raises(PreconditionFailed, match="takes us-east-1 for unhealthy"):
-        move(APP)
+        move(APP, provider=provider)
     assert told(APP) == {VALUES[WEST]}
 
 
