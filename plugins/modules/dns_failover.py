@@ -99,6 +99,7 @@ zones:
     predicted_tail_seconds: {description: As in C(tail)., type: int, returned: always}
     authority_seconds: {description: How long the authoritative servers were waited for., type: float, returned: not in check mode}
     tail_seconds: {description: How long the resolvers were waited for after them., type: float, returned: not in check mode}
+    leads: {description: "Whether every authoritative server that answers gives the target for all names, in check mode before anything would change.", type: bool, returned: always}
     silent_servers: {description: Servers of lost regions that did not answer., type: list, elements: str, returned: always}
     held: {description: "Whether something keeps the names there: false where the API was out of reach and the name servers had moved them alone.", type: bool, returned: always}
 """

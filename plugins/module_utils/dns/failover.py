@@ -92,6 +92,7 @@ class Outcome:
     servers: int = 0
     resolvers: int = 0
     held: bool = True
+    leads: bool = False
     changed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ class Outcome:
             "tail_seconds": rounded(self.tail_seconds),
             "silent_servers": self.silent,
             "held": self.held,
+            "leads": self.leads,
         }
 
 
@@ -156,7 +158,7 @@ class Move:
                 f"the API is out of reach ({error.observed}); the name servers lead to {self.request.target} by their "
                 f"own health checks, and would lead back once the other region heals"
             )
-        self.outcome.predicted = view.tail()
+        self.outcome.predicted, self.outcome.leads = view.tail(), view.everywhere
         if self.outcome.changes:
             self._require_answer()
 
@@ -225,14 +227,15 @@ class Move:
         if not self.outcome.servers:
             raise nobody(self.zone)
         begin = time.monotonic()
-        behind = {server: list(self.wanted) for server in self.resolvers}
+        caches = {server: list(self.wanted) for server in self.resolvers}
         # What a cache was told before the change is over by then.
-        seconds = max(self.outcome.predicted, self._remaining(behind)) + self.request.grace_seconds
-        self._wait(behind, seconds, "resolvers")
+        seconds = max(self.outcome.predicted, self._remaining(caches)) + self.request.grace_seconds
+        self._wait(caches, seconds, "resolvers")
         self.outcome.tail_seconds = time.monotonic() - begin
-        self.outcome.resolvers = sum(not keys for keys in behind.values())
+        self.outcome.resolvers = sum(not keys for keys in caches.values())
         if not self.outcome.resolvers:
             raise nobody(self.zone, "resolver")
+        self.outcome.leads = True
 
     def _remaining(self, waiting: Mapping[NameServer, Sequence[Key]]) -> int:
         view = View(self.wanted, {}, asking.ask_all(waiting, list(self.wanted), self.request.query_seconds))
@@ -243,11 +246,10 @@ class Move:
         seen: dict[NameServer, tuple[Key, Answer]] = {}
 
         def all_lead() -> bool:
-            for server, keys in waiting.items():
-                if not keys:
-                    continue
-                answers = asking.ask(server, keys, self.request.query_seconds)
-                waiting[server] = [key for key in keys if not leads(answers[key], self.wanted[key])]
+            asked = [server for server, keys in waiting.items() if keys]
+            found = at_once(lambda server: asking.ask(server, waiting[server], self.request.query_seconds), asked)
+            for server, answers in zip(asked, found, strict=True):
+                waiting[server] = [key for key in waiting[server] if not leads(answers[key], self.wanted[key])]
                 if waiting[server]:
                     seen[server] = (waiting[server][0], answers[waiting[server][0]])
             return all(not keys or self._given_up(server, seen[server][1]) for server, keys in waiting.items())

@@ -92,8 +92,7 @@ def play(folder: Path, *entries: str, words: tuple[str, ...] = (), **values: Any
     return done.returncode, result, text
 
 
-@pytest.mark.usefixtures("world")
-def test_the_role_there_and_back(tmp_path: Path) -> None:
+def test_the_role_there_and_back(world: World, tmp_path: Path) -> None:
     code, result, text = play(tmp_path, "main", words=("--check",))
     assert (code, result["changed"], result["tail"]["measured_seconds"]) == (0, True, None), text
     assert "+health check" in text
@@ -103,6 +102,13 @@ def test_the_role_there_and_back(tmp_path: Path) -> None:
     assert (code, result["changed"]) == (0, False), text
     for server, name in ((AUTHORITIES[WEST], APP), (AUTHORITIES[EAST], APP), (KNOT, DYNAMIC_APP)):
         assert ask(server, name) == [VALUES[EAST]]
+    # The API has nothing left to be done, and still a server may tell clients something else.
+    world.edges[EAST].status = 503
+    eventually(lambda: ask(AUTHORITIES[EAST], APP) == [VALUES[WEST]])
+    code, _result, text = play(tmp_path, "verify")
+    assert code == 2, text
+    world.edges[EAST].status = 200
+    eventually(lambda: ask(AUTHORITIES[EAST], APP) == [VALUES[EAST]])
     code, result, text = play(tmp_path, "rollback", dns_failover_former_target=WEST)
     assert (code, result["changed"], result["target"]) == (0, True, WEST), text
     assert ask(AUTHORITIES[EAST], APP) == [VALUES[WEST]]
