@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 REGION_INDEX = {"us-west-2": 1, "us-east-1": 2, "eu-west-1": 3}
 ZONE = "lab.internal"
+# The zone of the names that clients use, wherever they are.
+GLOBAL_ZONE = "lab.example"
+# Another such zone, on a server that takes RFC 2136.
+DYNAMIC_ZONE = "dynamic.example"
 NAMESPACE = "production"
 OPERATOR = "operator"
 PROXY_API = ("127.0.0.20", 8474)
@@ -20,9 +24,15 @@ PROXY_API = ("127.0.0.20", 8474)
 PLACES = {
     "kubernetes": (2, 6443),
     "postgresql": (30, 5432),
+    "aws_api": (52, 5000),
     "dns": (53, 5353),
+    "dns_authority": (54, 5353),
+    "dns_dynamic": (56, 5353),
     "edge": (80, 8080),
 }
+# Who is reached over a region's border: by the operator, and some of them by the other regions as well.
+LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "postgresql")
+LINKED_TO_REGIONS = ("aws_api", "edge", "postgresql")
 SSH_PORT = 2222
 # Where a drill of the recovery has its servers and its edge, beside the real ones.
 DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}
@@ -106,9 +116,9 @@ def links(regions: list[str], kinds: set[str]) -> list[Link]:
     found = []
     for region in regions:
         others = [other for other in regions if other != region]
-        for kind in sorted(kinds & {"postgresql", "kubernetes", "edge"}):
+        for kind in sorted(kinds & {*LINKED}):
             origins = [OPERATOR]
-            if kind in ("postgresql", "edge"):
+            if kind in LINKED_TO_REGIONS:
                 origins += others
             if kind == "postgresql":
                 origins += [f"{other}/postgresql" for other in others]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from . import faults, lifecycle, logs, programs, supervisor
+from . import faults, fetched, lifecycle, logs, supervisor
 from .errors import LabError
 from .screen import Screen
 from .state import state_folder
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _build(options: argparse.Namespace, screen: Screen) -> int:
-    programs.find(options.profile, screen.progress)
+    fetched.find(options.profile, screen.progress)
     screen.say(f"The programs of profile {options.profile} are there.")
     return 0
 

@@ -59,13 +59,35 @@ LIBRARIES = {
     "libstdc++.so.6": "libstdc++6",
     "libgcc_s.so.1": "libgcc-s1",
     "liblzma.so.5": "liblzma5",
+    "libdnssec.so.9": "libdnssec9 libdnssec9t64",
+    "libzscanner.so.4": "libzscanner4 libzscanner4t64",
+    "liburcu.so.8": "liburcu8 liburcu8t64",
+    "liblmdb.so.0": "liblmdb0",
+    "libcap-ng.so.0": "libcap-ng0",
+    "libgnutls.so.30": "libgnutls30 libgnutls30t64",
+    "libxdp.so.1": "libxdp1",
+    "libbpf.so.1": "libbpf1",
+    "libelf.so.1": "libelf1 libelf1t64",
+    "libmnl.so.0": "libmnl0",
+    "libp11-kit.so.0": "libp11-kit0",
+    "libidn2.so.0": "libidn2-0",
+    "libunistring.so.2": "libunistring2",
+    "libunistring.so.5": "libunistring5",
+    "libtasn1.so.6": "libtasn1-6",
+    "libhogweed.so.6": "libhogweed6 libhogweed6t64",
+    "libnettle.so.8": "libnettle8 libnettle8t64",
+    "libgmp.so.10": "libgmp10",
 }
+# Libraries whose version is part of the package's name.
+VERSIONED = {r"libicu(?:uc|i18n|data)\.so\.(\d+)": "libicu{0}", r"libknot\.so\.(\d+)": "libknot{0} libknot{0}t64"}
 
 
 def packages_of(library: str) -> str:
-    """Name the packages that may bring a library; empty if it is not known. ICU's name has its version in it."""
-    icu = re.fullmatch(r"libicu(?:uc|i18n|data)\.so\.(\d+)", library)
-    return f"libicu{icu.group(1)}" if icu else LIBRARIES.get(library, "")
+    """Name the packages that may bring a library; empty if it is not known. Some names have the version in them."""
+    for pattern, names in VERSIONED.items():
+        if found := re.fullmatch(pattern, library):
+            return names.format(found.group(1))
+    return LIBRARIES.get(library, "")
 
 
 def missing_libraries(programs: list[Path], library_path: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from . import network, pods, ssh, supervisor
+from .addresses import LINKED
 from .errors import LabError, nearest, with_advice
 from .provision import Lab
 from .targets import Selection, select
@@ -17,7 +18,6 @@ from .wait import NotYet, until
 FAULTS = ("kill", "stop", "freeze", "isolate", "slow", "corrupt", "fill")
 LATER = {"corrupt": "the restore of databases", "fill": "disks of a limited size, which need root"}
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "freeze": signal.SIGSTOP}
-LINKED = ("postgresql", "kubernetes", "edge")
 
 
 def choose(lab: Lab, target: str) -> Selection:

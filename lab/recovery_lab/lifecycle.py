@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from . import faults, identity, leftovers, network, postgresql_programs, programs, provision, supervisor, topology
+from . import faults, fetched, identity, leftovers, network, postgresql_programs, provision, supervisor, topology
 from .errors import LabError
 from .postgresql_programs import PostgresqlPrograms
 from .provision import Lab
@@ -28,7 +28,7 @@ DEFAULT_PROFILE, DEFAULT_POSTGRESQL = "small", "18"
 KEPT = ("data", "archive")
 # What turning back the time undoes: fences, and what an operator's tools remember of the platform (inventories/lab).
 UNDONE = ("masked", "memory")
-WRITERS = {"postgresql": "postgres", "kubernetes": "etcd"}
+WRITERS = {"postgresql": "postgres", "kubernetes": "etcd", "aws_api": "moto", "dns_dynamic": "knot"}
 
 
 def load(screen: Screen) -> Lab:
@@ -98,7 +98,7 @@ def _up(state: State, screen: Screen, profile: str | None, version: str | None) 
     lab = Lab(
         state,
         layout,
-        programs.find(profile, screen.progress),
+        fetched.find(profile, screen.progress),
         postgresql_programs.find(version),
         screen,
     )

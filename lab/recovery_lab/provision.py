@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import addresses, certificates, dns_edge, identity, manifests, network, ssh, supervisor, topology
+from . import (
+    addresses,
+    aws_api,
+    certificates,
+    dns_authority,
+    dns_dynamic,
+    dns_edge,
+    identity,
+    manifests,
+    network,
+    ssh,
+    supervisor,
+    topology,
+)
 from .errors import LabError
 from .kubernetes import Cluster
 from .postgresql import Member
@@ -60,6 +73,8 @@ def define(lab: Lab) -> None:
     supervisor.define(network.PROCESS, network.definition(lab.programs["toxiproxy"]), lab.state)
     for server in lab.layout.servers:
         _definer(lab, server)()
+    if lab.layout.of_kind("dns_authority"):
+        dns_authority.define_resolver(lab.layout, lab.state, lab.programs["coredns"])
 
 
 def _definer(lab: Lab, server: Server) -> Callable[[], None]:
@@ -68,6 +83,9 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
         "kubernetes": lambda: lab.cluster(server.region).define(),
         "dns": lambda: dns_edge.define_dns(server, lab.layout, lab.state, lab.programs["coredns"]),
         "edge": lambda: dns_edge.define_edge(server, lab.layout, lab.state, lab.programs["caddy"]),
+        "aws_api": lambda: aws_api.define(server, lab.layout, lab.state, lab.programs["python"], lab.programs["moto"]),
+        "dns_authority": lambda: dns_authority.define(server, lab.state, lab.programs["lab-authority"]),
+        "dns_dynamic": lambda: dns_dynamic.define(server, lab.layout, lab.state, lab.programs["knotd"]),
     }
     return makers[server.kind]
 
@@ -81,13 +99,16 @@ def start(lab: Lab, *, anew: bool) -> None:
     for server in lab.layout.of_kind("postgresql"):
         ssh.open_host(lab.state, server.region)
     # Some of the steps wait for others: each needs a thread of its own.
-    with ThreadPoolExecutor(max_workers=1 + len(lab.layout.servers)) as pool:
+    with ThreadPoolExecutor(max_workers=2 + len(lab.layout.servers)) as pool:
         databases = pool.submit(make_databases, lab) if anew else pool.submit(start_databases, lab, pool)
         clusters = {
             server.region: pool.submit(start_cluster, lab, server.region) for server in lab.layout.of_kind("kubernetes")
         }
         others = [pool.submit(start_dns, lab, server, clusters[server.region]) for server in lab.layout.of_kind("dns")]
         others += [pool.submit(start_edge, lab, server) for server in lab.layout.of_kind("edge")]
+        others += [pool.submit(start_alone, lab, server) for server in lab.layout.servers if server.kind in ALONE]
+        if lab.layout.of_kind("dns_authority"):
+            others.append(pool.submit(start_resolver, lab))
         failures = [_failure(future) for future in (databases, *clusters.values(), *others)]
     # A region's DNS fails with its cluster: the same is said once.
     for failure in dict.fromkeys(filter(None, failures)):
@@ -210,6 +231,33 @@ def start_edge(lab: Lab, server: Server) -> None:
             seconds=20,
             what=server.target,
         )
+
+
+# Servers that are one process and wait for nobody: what tells that each works.
+ALONE: Mapping[str, Callable[[Server], None]] = {
+    "aws_api": aws_api.answers,
+    "dns_authority": lambda server: dns_authority.answers((server.address, server.port)),
+    "dns_dynamic": dns_dynamic.answers,
+}
+
+
+def start_alone(lab: Lab, server: Server) -> None:
+    """Start a server of one process and wait until it works."""
+    with lab.screen.step(server.target, f"{server.link}:{server.port}"):
+        [process] = server.processes
+        start_process(lab, process, partial(ALONE[server.kind], server), server.target)
+
+
+def start_resolver(lab: Lab) -> None:
+    """Start the resolver of the world outside."""
+    probe = partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS)
+    start_process(lab, dns_authority.RESOLVER, probe, "the resolver")
+
+
+def start_process(lab: Lab, process: str, probe: Callable[[], object], what: str) -> None:
+    """Start a process and wait until its probe succeeds."""
+    supervisor.act(process, "start")
+    supervisor.wait_for(probe, process=process, state=lab.state, seconds=30, what=what)
 
 
 def ready(cluster: Cluster) -> int:

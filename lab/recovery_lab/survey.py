@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from . import addresses, dns_edge, network, pods, postgresql, provision, supervisor
+from . import addresses, aws_api, dns_authority, dns_dynamic, dns_edge, network, pods, postgresql, provision, supervisor
 from .errors import LabError
 from .provision import Lab
 from .supervisor import Process
@@ -194,6 +194,12 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
         return {"kubeconfig": str(lab.state.kubeconfig(server.region)), "context": server.region}
     if server.kind == "edge":
         return {"url": dns_edge.edge_url(server.region), "direct_url": f"http://{server.address}:{server.port}"}
+    if server.kind == "aws_api":
+        return aws_api.connect(server)
+    if server.kind == "dns_authority":
+        return dns_authority.connect(server)
+    if server.kind == "dns_dynamic":
+        return dns_dynamic.connect(server, lab.state)
     return {"url": f"dns://{server.address}:{server.port}"}
 
 
@@ -233,6 +239,12 @@ def _checks(lab: Lab, known: dict[str, Process]) -> list[Callable[[], object]]:
     for server in lab.layout.of_kind("kubernetes"):
         cluster = lab.cluster(server.region)
         checks.append(partial(provision.ready, cluster) if lab.layout.services else cluster.answers)
+    for server in lab.layout.servers:
+        # One that is down has its own line.
+        if server.kind in provision.ALONE and known.get(server.processes[0], Process()).state == "running":
+            checks.append(partial(provision.ALONE[server.kind], server))
+    if lab.layout.of_kind("dns_authority"):
+        checks.append(partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS))
     for server in lab.layout.of_kind("postgresql"):
         # One that is down has its own line.
         if known.get(f"{server.target}/postgres", Process()).state == "running":

@@ -35,6 +35,19 @@ INSTANCES = {
     "kubernetes": ("apiserver", "etcd", "controller-manager", "scheduler", "node-agent"),
     "dns": ("coredns",),
     "edge": ("caddy",),
+    "aws_api": ("moto",),
+    "dns_authority": ("lab-authority",),
+    "dns_dynamic": ("knot",),
+}
+
+# The kinds that both regions have, by profile, and those of which there is one, with its region.
+EVERYWHERE = {
+    "small": ("postgresql", "kubernetes", "dns", "edge"),
+    "full": ("postgresql", "kubernetes", "dns", "edge", "dns_authority"),
+}
+# The control plane of Route 53 lies in us-east-1, as it does in the world.
+ONCE = {
+    "full": {"aws_api": STANDBY, "dns_dynamic": STANDBY},
 }
 
 
@@ -54,6 +67,11 @@ class Server:
     def address(self) -> str:
         """Give the address it listens on."""
         return addresses.server_address(self.region, self.kind)
+
+    @property
+    def link(self) -> str:
+        """Give the address by which the operator's place reaches it."""
+        return addresses.reach(addresses.OPERATOR, self.region, self.kind)
 
     @property
     def port(self) -> int:
@@ -93,14 +111,12 @@ class Topology:
 
 
 def build(profile: str) -> Topology:
-    """Give the topology of a profile. Raises LabError for one that does not exist (yet)."""
-    if profile == "small":
-        kinds = ("postgresql", "kubernetes", "dns", "edge")
-        servers = [Server(region, kind) for region in (PRIMARY, STANDBY) for kind in kinds]
+    """Give the topology of a profile. Raises LabError for one that does not exist."""
+    if profile in EVERYWHERE:
+        servers = [Server(region, kind) for region in (PRIMARY, STANDBY) for kind in EVERYWHERE[profile]]
+        servers += [Server(region, kind) for kind, region in ONCE.get(profile, {}).items()]
         return Topology(profile, servers, services=SERVICES)
     if profile == "scale":
         servers = [Server(PRIMARY, "postgresql"), Server(PRIMARY, "kubernetes"), Server(STANDBY, "postgresql")]
         return Topology(profile, servers, node="kwok")
-    if profile == "full":
-        raise LabError("The profile 'full' comes with the region failover; 'small' has both regions of today.")
     raise LabError(f"There is no profile {profile!r}{nearest(profile, PROFILES)} Known: {', '.join(PROFILES)}.")

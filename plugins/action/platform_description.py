@@ -41,6 +41,7 @@ class ActionModule(RecoveryAction):
             "mode": wish.mode,
             "databases": databases,
             "canary": description.canary_inputs(platform),
+            "zones": description.zone_inputs(wish, platform),
             "approvals": description.approval_inputs(wish, platform),
             "platform": platform if wish.mode == "drill" else None,
             "lease": lease_homes.homes_of(platform, wish.lost_clusters),

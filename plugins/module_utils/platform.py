@@ -23,6 +23,8 @@ MAPS = frozenset(
         "platform.services",
         "platform.edges",
         "platform.people",
+        "platform.zones",
+        "platform.zones.targets",
     }
 )
 
@@ -96,6 +98,28 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
     yield from (problem for problem in found if problem)
     yield from out_of_range(platform)
     yield from check_people(platform)
+    yield from check_zones(platform, credentials)
+
+
+def check_zones(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what would keep names from being moved."""
+    regions = platform["regions"]
+    for name, zone in platform["zones"].items():
+        key, provider = f"platform.zones.{name}", zone["provider"]
+        found = [reference(f"{key}.targets.{region}", region, regions, "region") for region in zone["targets"]]
+        if zone["credentials"]:
+            found.append(reference(f"{key}.credentials", zone["credentials"], credentials, "credential"))
+        for kind in ("servers", "resolvers"):
+            places = [one["region"] for one in zone[kind] if one["region"]]
+            found += [reference(f"{key}.{kind}.region", region, regions, "region") for region in places]
+        yield from (problem for problem in found if problem)
+        for section in ("arc", "rfc2136"):
+            if bool(zone[section]) != (provider == section):
+                wanted = "a mapping" if provider == section else f"nothing with the provider {provider}"
+                yield Problem(f"{key}.{section}", zone[section] and "something", wanted)
+        for record in zone["records"]:
+            if record["name"].rstrip(".") != name and not record["name"].rstrip(".").endswith(f".{name}"):
+                yield Problem(f"{key}.records.name", record["name"], f"a name in {name}")
 
 
 def check_provider(key: str, database: Mapping[str, Any], clusters: Mapping[str, Any]) -> Iterator[Problem | None]:
@@ -359,6 +383,11 @@ def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:
         **{key: canary[key] for key in ("key_column", "path", "ca_file", "credentials")},
         "database": platform["services"][canary["service"]]["database"],
     }
+
+
+def zone_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the zones whose names can be led to the target."""
+    return {name: zone for name, zone in platform["zones"].items() if wish.target in zone["targets"]}
 
 
 def approval_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -348,6 +348,146 @@ options:
             description: Address of the edge, for example V(https://edge.us-west-2.example.com).
             type: str
             required: true
+      zones:
+        description: A mapping of a DNS zone's name to its names that move with a region, and how.
+        type: dict
+        default: {}
+        suboptions:
+          provider:
+            description:
+              - How its names are moved.
+              - V(route53_health_checks) declares unhealthy what must not be answered; the records stay as they are. Each name needs a
+                failover, weighted or other set for each region, with a health check for each.
+              - V(route53_records) exchanges values, failover roles or weights.
+              - V(arc) switches the routing controls of Amazon Application Recovery Controller.
+              - V(rfc2136) sends dynamic updates, signed with a TSIG key.
+            type: str
+            choices: [route53_health_checks, route53_records, arc, rfc2136]
+            default: route53_health_checks
+          credentials:
+            description: >-
+              Name in O(credentials) of an access key of AWS (C(user) is its id, C(password) its secret) or of a TSIG key (C(user) is its
+              name, C(password) its secret in base64). Left out, AWS' own chain of credentials is used, and updates are not signed.
+            type: str
+          targets:
+            description: A mapping of a region's name to what its names lead to.
+            type: dict
+            required: true
+            suboptions:
+              values:
+                description: The addresses, or the name of a load balancer that an alias or a CNAME leads to.
+                type: list
+                elements: str
+                required: true
+              probe:
+                description: >-
+                  What has to answer before a name may lead there, an C(http://) or C(https://) URL with a status from 200 to 399, or
+                  C(tcp://host:port).
+                type: str
+                required: true
+              ca_file:
+                description: Certificate authority of an https URL, where it is not one that the system knows.
+                type: path
+          records:
+            description: The names that move with the region.
+            type: list
+            elements: dict
+            required: true
+            suboptions:
+              name:
+                description: The whole name.
+                type: str
+                required: true
+              type:
+                description: Its type.
+                type: str
+                default: A
+              values:
+                description: A mapping of a region's name to a list of values, where they are not those of O(platform.zones.targets).
+                type: dict
+          servers:
+            description: >-
+              The authoritative servers, all of which have to answer. Left out, those that the zone's NS records name; for V(rfc2136) the
+              server that takes updates.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              address:
+                description: Its address.
+                type: str
+                required: true
+              port:
+                description: Its port.
+                type: int
+                default: 53
+              region:
+                description: The region that it is lost with, if there is one.
+                type: str
+          resolvers:
+            description: Caching resolvers that have to answer as well, once the TTL is over. Left out, those of the controller.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              address:
+                description: Its address.
+                type: str
+                required: true
+              port:
+                description: Its port.
+                type: int
+                default: 53
+              region:
+                description: The region that it is lost with, if there is one.
+                type: str
+          route53:
+            description: For the providers of Route 53, where the zone lies.
+            type: dict
+            suboptions:
+              zone_id:
+                description: Id of the hosted zone. Left out, the one public zone of that name.
+                type: str
+              endpoint_url:
+                description: Another address of the API.
+                type: str
+          arc:
+            description: For V(arc), its routing controls.
+            type: dict
+            suboptions:
+              endpoints:
+                description: The endpoints of the cluster, each with its C(url) and C(region). They are tried in this order.
+                type: list
+                elements: dict
+                required: true
+              controls:
+                description: A mapping of a region's name to the ARN of its routing control.
+                type: dict
+                required: true
+              control_panel:
+                description: ARN of the control panel, with which the safety rules are read before anything is switched.
+                type: str
+              override_safety_rules:
+                description: ARNs of safety rules that are not to count. Needs a reason.
+                type: list
+                elements: str
+                default: []
+          rfc2136:
+            description: For V(rfc2136), the server that takes updates.
+            type: dict
+            suboptions:
+              address:
+                description: Its address.
+                type: str
+                required: true
+              port:
+                description: Its port.
+                type: int
+                default: 53
+              algorithm:
+                description: Algorithm of the TSIG key.
+                type: str
+                default: hmac-sha256
       people:
         description: A mapping of a person's name to how they are known.
         type: dict
@@ -508,6 +648,10 @@ lease:
   returned: success
   type: dict
   sample: {platform: production, seconds: 30.0, homes: [{provider: kubernetes, cluster: us-east-1}], left_out: []}
+zones:
+  description: The DNS zones that have a target in the region, for M(platform.recovery.dns_failover). Accounts are given by their names.
+  returned: success
+  type: dict
 platform:
   description: In the mode V(drill), the platform description with every default filled in, for M(platform.recovery.drill_scratch).
   returned: success

@@ -33,9 +33,16 @@ def test_scale_has_one_cluster_without_pods_and_both_databases() -> None:
     assert not layout.of_kind("edge")
 
 
-def test_full_is_refused_politely() -> None:
-    with pytest.raises(LabError, match="comes with the region failover"):
-        topology.build("full")
+def test_full_is_small_and_more() -> None:
+    small, full = topology.build("small"), topology.build("full")
+    assert {server.target for server in small.servers} < {server.target for server in full.servers}
+    assert [server.region for server in full.of_kind("dns_authority")] == ["us-west-2", "us-east-1"]
+    assert [server.target for server in full.of_kind("aws_api")] == ["us-east-1/aws_api"]
+
+
+def test_the_aws_api_is_reached_by_the_operator_and_by_the_other_region() -> None:
+    links = [link for link in topology.build("full").links if link.target == "us-east-1/aws_api"]
+    assert {link.origin for link in links} == {"operator", "us-west-2"}
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:

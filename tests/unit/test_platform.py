@@ -117,6 +117,25 @@ def test_an_error_names_key_value_and_nearest(path: str, value: Any, expected: s
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("provider", "bind", "platform.zones.example.com.provider.*one of route53_health_checks"),
+        ("provider", "rfc2136", "platform.zones.example.com.rfc2136: got nothing"),
+        ("arc", {"endpoints": [], "controls": {}}, "example.com.arc: got 'something'"),
+        ("credentials", "aws", "platform.zones.example.com.credentials: got 'aws'"),
+        ("servers", [{"address": "::1", "region": "mars"}], "example.com.servers.region: got 'mars'"),
+        ("records", [{"name": "app.example.org"}], "example.com.records.name.*a name in example.com"),
+    ],
+)
+def test_a_zone_is_one_that_can_be_moved(key: str, value: Any, expected: str) -> None:
+    changed = copy.deepcopy(inventory("example"))
+    changed["platform"]["zones"]["example.com"][key] = value
+    _options, problems = examine(**changed)
+    assert len(problems) == 1
+    assert re.search(expected, problems[0])
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"target": "us-est-1"}, "recovery_target: got 'us-est-1'.*did you mean 'us-east-1'"),

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The profile `full`: names that answer as Route 53 would, before and after faults."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import dns.message
+import dns.query
+import pytest
+
+from tests.lab.conftest import LabUnderTest, eventually
+
+WEST, EAST = "127.101.0.80", "127.102.0.80"
+APP = "app.lab.example"
+
+
+@pytest.fixture(scope="module")
+def full(lab: LabUnderTest) -> Iterator[LabUnderTest]:
+    """The same lab made anew with more in it, and small again afterwards."""
+    lab.run("down")
+    lab.connects.clear()
+    if lab.run("up", "--profile", "full", ok=False).returncode:
+        lab.run("reset")
+    yield lab
+    lab.run("down")
+    lab.connects.clear()
+    lab.make_healthy()
+
+
+def place(url: str) -> tuple[str, int]:
+    host, _, port = url.rpartition("/")[2].partition(":")
+    return host, int(port)
+
+
+def told(lab: LabUnderTest, region: str, name: str = APP) -> list[str]:
+    """What a region's name server tells the world outside."""
+    host, port = place(lab.connect(f"{region}/dns_authority")["url"])
+    response = dns.query.tcp(dns.message.make_query(name, "A"), host, timeout=3, port=port)
+    return [item.to_text() for rrset in response.answer for item in rrset]
+
+
+def cached(lab: LabUnderTest, name: str = APP) -> list[str]:
+    host, port = place(lab.connect("us-east-1/dns_authority")["resolver"])
+    response = dns.query.udp(dns.message.make_query(name, "A"), host, timeout=3, port=port)
+    return [item.to_text() for rrset in response.answer for item in rrset]
+
+
+def route53(lab: LabUnderTest) -> Any:
+    connect = lab.connect("us-east-1/aws_api")
+    return boto3.client(
+        "route53",
+        endpoint_url=connect["url"],
+        region_name=connect["region"],
+        aws_access_key_id=connect["access_key_id"],
+        aws_secret_access_key=connect["secret_access_key"],
+    )
+
+
+def west_check(lab: LabUnderTest) -> Any:
+    checks = route53(lab).list_health_checks()["HealthChecks"]
+    return next(one for one in checks if one["HealthCheckConfig"]["IPAddress"] == WEST)
+
+
+def test_every_name_leads_to_the_west_on_the_first_day(full: LabUnderTest) -> None:
+    for name in (APP, "user-service.lab.example", "api.lab.example"):
+        assert told(full, "us-west-2", name) == told(full, "us-east-1", name) == cached(full, name) == [WEST]
+    assert cached(full, "app.dynamic.example") == [WEST]
+
+
+def test_names_leave_a_region_that_does_not_answer(full: LabUnderTest) -> None:
+    full.run("break", "kill", "us-west-2/edge")
+    eventually(lambda: told(full, "us-east-1") == [EAST] and cached(full) == [EAST], 30)
+    full.run("heal")
+    eventually(lambda: told(full, "us-east-1") == [WEST] and cached(full) == [WEST], 30)
+
+
+def test_a_region_that_is_cut_off_takes_its_name_server_along(full: LabUnderTest) -> None:
+    full.run("break", "isolate", "us-west-2/dns_authority")
+    with pytest.raises((OSError, EOFError)):
+        told(full, "us-west-2")
+    assert cached(full) == [WEST]
+    full.run("heal")
+    assert told(full, "us-west-2") == [WEST]
+
+
+def test_name_servers_need_no_control_plane_and_it_forgets_nothing(full: LabUnderTest) -> None:
+    identifier = west_check(full)["Id"]
+    route53(full).update_health_check(HealthCheckId=identifier, Disabled=True, Inverted=True)
+    eventually(lambda: told(full, "us-west-2") == told(full, "us-east-1") == [EAST])
+    full.run("break", "kill", "us-east-1/aws_api")
+    full.run("break", "kill", "us-east-1/dns_authority")
+    assert told(full, "us-west-2") == [EAST]
+    # One that begins while the API is down knows what it knew.
+    full.run("heal", "us-east-1/dns_authority", ok=False)
+    eventually(lambda: told(full, "us-east-1") == [EAST])
+    full.run("heal")
+    assert west_check(full)["HealthCheckConfig"]["Inverted"]
+
+
+def test_a_reset_gives_the_first_day_back(full: LabUnderTest) -> None:
+    full.run("reset")
+    eventually(lambda: told(full, "us-west-2") == told(full, "us-east-1") == [WEST])
+    assert not west_check(full)["HealthCheckConfig"]["Inverted"]
+
+
+def test_too_many_requests_are_refused(full: LabUnderTest) -> None:
+    url = full.connect("us-east-1/aws_api")["url"]
+    statuses = []
+    for _ in range(12):
+        try:
+            with urllib.request.urlopen(f"{url}/2013-04-01/healthcheck", timeout=5) as response:
+                statuses.append(response.status)
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+    assert set(statuses) == {200, 429}
+    with urllib.request.urlopen(f"{url}/lab/route53?after=0", timeout=5) as response:
+        assert json.loads(response.read())["zones"]
