@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ import pytest
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes import autoscale, budgets
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import steps_of, with_autoscaler
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import ApiError
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import Settings, build
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import (
+    Rules,
+    scale,
+    steps_of,
+    with_autoscaler,
+)
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import checks
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import (
     KEEP,
     AsIn,
@@ -26,6 +35,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes
     parse_size,
     wanted_of,
 )
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.transport import Deadline
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.waves import levels, waves
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import (
     REMEMBERED,
@@ -38,7 +48,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workl
     plan_scale,
 )
 
-from .conftest import deployment
+from .conftest import FakeApi, Reply, Request, deployment, listing
 
 TARGET = Target("east", "production", "Deployment", "web")
 
@@ -340,3 +350,118 @@ def test_what_stops_stops_in_the_other_order_and_first() -> None:
     assert [[t.name for t in step] for step in both] == [["edge"], ["ai"], ["db-proxy"], ["user"]]
     assert steps_of(plans(user=(1, 4), ai=(1, 4)), {}) == [list(plans(user=(1, 4), ai=(1, 4)))]
     assert steps_of({}, order) == []
+
+
+# At the edge
+
+
+def test_a_server_that_asks_to_wait_is_obeyed_and_all_is_done(fake: FakeApi) -> None:
+    names = [f"svc-{number}" for number in range(40)]
+    begin: list[float] = []
+    held = 0.6
+    patched: set[str] = set()
+
+    def script(request: Request) -> Reply:
+        nonlocal early
+        name = request.path.rpartition("/")[2]
+        if request.method == "PATCH":
+            begin.append(time.monotonic())
+            if begin[-1] - begin[0] < held:
+                early += 1
+                return Reply(429, {}, {"Retry-After": "1"})
+            patched.add(name)
+            return Reply(body={"metadata": {"generation": 2}})
+        return listing(*(deployment(name, replicas=4 if name in patched else 2) for name in names))
+
+    early = 0
+    fake.script = script
+    workloads = [{"cluster": "fake", "namespace": "production", "name": n, "kind": "Deployment"} for n in names]
+    fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, workloads, Settings(timeout_seconds=20))
+    result = scale(fleet, targets, 4)
+    assert result["scaled"] == 40
+    assert early <= 16, "whoever is told to wait speaks for all connections to that server"
+    assert len(fake.asked("PATCH")) == 40 + early
+
+
+def test_a_watch_that_is_told_to_wait_holds_the_others_too(fake: FakeApi) -> None:
+    fake.script = lambda _: Reply(429, {}, {"Retry-After": "0.5"})
+    client = fake.client()
+    with pytest.raises(ApiError, match="asks to wait"):
+        list(client.watch("/x", "1", deadline=Deadline.after(5), doing="watch x"))
+    fake.script = lambda _: Reply(body={})
+    begin = time.monotonic()
+    client.request("GET", "/x", deadline=Deadline.after(5), doing="read x")
+    assert time.monotonic() - begin > 0.4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cpu", "keeper", "denied", "verdicts"),
+    [
+        ('{"west":{"size":3,"maximum":3}}', "8", False, "", {"rights": "ready", "sizes": "ready", "room": "ready"}),
+        (None, "8", False, "", {"rights": "ready", "sizes": "not_ready", "room": "ready"}),
+        (
+            '{"west":{"size":3,"maximum":3}}',
+            "0",
+            False,
+            "nodes",
+            {"rights": "not_ready", "sizes": "ready", "room 1 node cpu": "not_ready"},
+        ),
+        (
+            '{"west":{"size":9,"maximum":9}}',
+            "8",
+            True,
+            "",
+            {
+                "rights": "ready",
+                "sizes": "ready",
+                "room": "ready",
+                "autoscaler production/horizontalpodautoscaler/web": "not_ready",
+            },
+        ),
+    ],
+)
+def test_readiness(
+    fake: FakeApi, sizes: str | None, cpu: str, keeper: bool, denied: str, verdicts: dict[str, str]
+) -> None:
+    item = deployment("web", replicas=2, annotations={SIZES: sizes} if sizes else {})
+    item["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
+    owners = [{"kind": "ScaledObject", "name": "web", "controller": True}] if keeper else []
+    governing = {
+        "metadata": {"name": "web", "namespace": "production", "resourceVersion": "1", "ownerReferences": owners},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 4},
+    }
+    room = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": cpu, "pods": "10"}}
+    node = {"metadata": {"name": "a"}, "spec": {}, "status": room}
+
+    def script(request: Request) -> Reply:
+        if request.path.endswith("selfsubjectaccessreviews"):
+            attributes = request.body["spec"]["resourceAttributes"]
+            return Reply(body={"status": {"allowed": attributes["resource"] != denied}})
+        kind = request.path.rpartition("/")[2]
+        found = {"deployments": [item], "horizontalpodautoscalers": [governing], "nodes": [node]}
+        return listing(*found.get(kind, []))
+
+    fake.script = script
+    spaces = [{"cluster": "fake", "namespace": "production"}]
+    settings = Settings(timeout_seconds=5, check=True)
+    fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, [], settings, spaces)
+    rules = Rules(autoscalers=True, budgets=True)
+    found = checks("platform", fleet, targets, AsIn("west"), rules)
+    assert {check.check: check.verdict for check in found} == verdicts
+    assert {check.subject for check in found} == {"platform cluster fake"}
+    assert all(check.mend for check in found if check.verdict != "ready")
+    assert not fake.asked("PATCH")
+
+
+def test_readiness_of_a_cluster_that_does_not_answer_says_nothing_of_the_others(fake: FakeApi) -> None:
+    fake.script = lambda request: (
+        Reply(body={"status": {"allowed": True}}) if request.method == "POST" else listing(deployment("web"))
+    )
+    dead = fake.folder / "dead"
+    dead.write_text(Path(fake.kubeconfig()).read_text().replace(f":{fake.port}", ":1"))
+    clusters = {"fake": {"kubeconfig": fake.kubeconfig()}, "dead": {"kubeconfig": str(dead)}}
+    spaces = [{"cluster": name, "namespace": "production"} for name in clusters]
+    fleet, targets = build(clusters, [], Settings(timeout_seconds=5, check=True), spaces)
+    found = checks("platform", fleet, targets, 2, Rules())
+    subjects = {check.subject: check.verdict for check in found if check.check == "sizes"}
+    assert subjects == {"platform cluster fake": "ready", "platform cluster dead": "not_ready"}
