@@ -14,7 +14,7 @@ description:
   - Reads the size of workloads of one region and writes it to the workloads of the same namespace, kind and name in clusters of other regions, in
     the annotation C(platform.recovery/sizes), with the largest size that was ever seen. M(platform.recovery.workload_scale) scales by it.
   - Meant to be run regularly while all is well, as a part of the checks of readiness are. A region that is lost cannot be asked.
-  - Of a workload that M(platform.recovery.workload_scale) has scaled, its former size counts, so that a region that is stopped is not remembered as one
+  - Of a workload that M(platform.recovery.workload_scale) has stopped, its former size counts, so that a region that is stopped is not remembered as one
     of no size.
   - Writes only what has changed, and each object under a lock.
 extends_documentation_fragment:

@@ -89,15 +89,15 @@ def remember(
 def present_sizes(workloads: Mapping[Target, Workload]) -> dict[str, Memory]:
     """Give each workload's size in its region, over all of the region's clusters.
 
-    Where we have scaled it the former size is its size: a region that is stopped is not remembered as one of no size.
+    Where we have stopped it the former size is its size: a region that is stopped is not remembered as one of no size.
     """
     found: dict[str, Memory] = {}
     for target, workload in workloads.items():
         kept = remembered_size(target, workload)
         ours = kept is not None and workload.scaled_to == str(workload.replicas)
-        size = kept if ours and kept is not None else workload.replicas
+        size = kept if ours and kept is not None and workload.replicas == 0 else workload.replicas
         other = found.get(name_of(target), Memory(0, 0))
-        found[name_of(target)] = Memory(other.size + size, other.maximum + max(size, workload.replicas))
+        found[name_of(target)] = Memory(other.size + size, other.maximum + size)
     return found
 
 

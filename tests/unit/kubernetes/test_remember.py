@@ -41,8 +41,8 @@ def read(replicas: int = 2, **annotations: str) -> Workload:
         (4, {}, Memory(4, 4)),
         # Stopped by us: what it had is its size.
         (0, {REMEMBERED: "4", SCALED_TO: "0"}, Memory(4, 4)),
-        # Scaled up by us, for another region's traffic: the largest that was seen.
-        (9, {REMEMBERED: "4", SCALED_TO: "9"}, Memory(4, 9)),
+        # Scaled by us, but running: that is what it takes.
+        (9, {REMEMBERED: "4", SCALED_TO: "9"}, Memory(9, 9)),
         # Somebody else has scaled it since.
         (6, {REMEMBERED: "4", SCALED_TO: "0"}, Memory(6, 6)),
         (0, {}, Memory(0, 0)),
