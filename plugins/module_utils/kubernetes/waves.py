@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .. import dependencies
 from ..errors import BadInput
 from ..schema import closest
 from .workloads import Target
@@ -26,28 +27,14 @@ def levels(services: Mapping[str, Any]) -> dict[str, int]:
                     next_action=f"use {near!r}" if near else "describe it, or take it out of depends_on",
                     nearest=near,
                 )
-    found: dict[str, int] = {}
-    while len(found) < len(needs):
-        ready = [name for name, others in needs.items() if name not in found and all(o in found for o in others)]
-        if not ready:
-            circle = " -> ".join(circle_in(needs, found))
-            raise BadInput(
-                f"Services depend on each other in a circle: {circle}",
-                wanted="an order in which they can start",
-                next_action="take one of these out of depends_on and run again; nothing was touched",
-            )
-        found |= {name: 1 + max((found[other] for other in needs[name]), default=-1) for name in ready}
-    return found
-
-
-def circle_in(needs: Mapping[str, Sequence[str]], placed: Mapping[str, int]) -> list[str]:
-    """Find services that wait for each other, the first of them named again at the end."""
-    path = [next(name for name in needs if name not in placed)]
-    while True:
-        following = next(other for other in needs[path[-1]] if other not in placed)
-        if following in path:
-            return [*path[path.index(following) :], following]
-        path.append(following)
+    round_about = dependencies.circle(needs)
+    if round_about:
+        raise BadInput(
+            f"Services depend on each other in a circle: {' -> '.join(round_about)}",
+            wanted="an order in which they can start",
+            next_action="take one of these out of depends_on and run again; nothing was touched",
+        )
+    return dependencies.levels(needs)
 
 
 def waves(targets: Iterable[Target], order: Mapping[str, int]) -> list[list[Target]]:
