@@ -301,10 +301,11 @@ def status(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def clean(plane: Plane) -> None:
-    """Delete all workloads and what limits them, and wait until their pods are gone."""
+    """Delete all workloads, what limits them and what was granted, and wait until their pods are gone."""
     for kind in (
         "autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
         "policy/v1/namespaces/{}/poddisruptionbudgets",
+        "rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
         "apps/v1/namespaces/{}/deployments",
         "apps/v1/namespaces/{}/statefulsets",
     ):
