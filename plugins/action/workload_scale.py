@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
     progress_of,
     record,
     record_lost,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import Rules, scale
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import load_snapshot, parse_size
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.waves import levels
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -26,24 +27,19 @@ class ActionModule(RecoveryAction):
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs, watch."""
-        wanted = size(call.options["replicas"])
-        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
-            record_lost(call.run, "scale", fleet.lost, call.options["reason"], check=call.check)
-            result = scale(fleet, targets, wanted, progress_of(call.run, "scale"))
+        options = call.options
+        wanted = parse_size(options["replicas"], options["lost_region"])
+        rules = Rules(
+            capacity=options["capacity"],
+            autoscalers=options["autoscalers"] == "respect",
+            budgets=options["disruption_budgets"] == "respect",
+            order=levels(options["services"]),
+            snapshot=load_snapshot(options["snapshot"]),
+        )
+        with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
+            record_lost(call.run, "scale", fleet.lost, options["reason"], check=call.check)
+            result = scale(fleet, targets, wanted, progress_of(call.run, "scale"), rules)
         if not call.diff:
             del result["diff"]
         record(call.run, "scale", f"{result['total']} workloads", result, check=call.check)
         return result
-
-
-def size(text: str) -> int | None:
-    """Read the size wanted; None stands for the remembered one."""
-    if text == "remembered":
-        return None
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise BadInput(
-        f"replicas: got {text!r}",
-        wanted="a whole number, or the word remembered",
-        next_action="correct the value and run again; nothing was touched",
-    )

@@ -13,8 +13,8 @@ class ModuleDocFragment:
 options:
   clusters:
     description:
-      - The clusters that O(workloads) name. A mapping of a name to the way there.
-      - Clusters that no workload names are not contacted.
+      - The clusters that are worked on. A mapping of a name to the way there.
+      - Clusters that nothing else here names are not contacted.
     type: dict
     required: true
     suboptions:
@@ -32,6 +32,28 @@ options:
       region:
         description: The region of the cluster. Not used here; the entries of a platform description fit as they are.
         type: str
+  lost_clusters:
+    description:
+      - Clusters that are lost, by the operator's word. They are not asked at all, their workloads are left as they are, and the
+        result names them. Every other cluster has to answer.
+    type: list
+    elements: str
+    default: []
+  request_timeout_seconds:
+    description:
+      - How long one call to an API server may take. A connection has a fifth of it, at least 2 seconds, and is tried twice
+        before a cluster counts as unreachable.
+    type: float
+    default: 10
+  concurrency:
+    description:
+      - Most connections to one cluster at a time. Fewer are used for few workloads, since each costs a handshake.
+    type: int
+    default: 16
+"""
+
+    NAMED = r"""
+options:
   workloads:
     description: The workloads, of any number of clusters and namespaces. Without any there is nothing to do.
     type: list
@@ -66,24 +88,6 @@ options:
         description:
           - The environment variable that names what this workload depends on. Without one, the variable of the task is meant.
         type: str
-  lost_clusters:
-    description:
-      - Clusters that are lost, by the operator's word. They are not asked at all, their workloads are left as they are, and the
-        result names them. Every other cluster has to answer.
-    type: list
-    elements: str
-    default: []
-  request_timeout_seconds:
-    description:
-      - How long one call to an API server may take. A connection has a fifth of it, at least 2 seconds, and is tried twice
-        before a cluster counts as unreachable.
-    type: float
-    default: 10
-  concurrency:
-    description:
-      - Most connections to one cluster at a time. Fewer are used for few workloads, since each costs a handshake.
-    type: int
-    default: 16
 """
 
     REASON = r"""

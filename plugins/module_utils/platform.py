@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import approvals, clock, lease_homes, provenance
+from .dependencies import circle
 from .errors import PreconditionFailed
 from .schema import Problem, closest, reference
 
@@ -94,6 +95,13 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
         found.extend(reference(f"{key}.clusters", c, clusters, "cluster") for c in service["clusters"])
         found.extend(reference(f"{key}.depends_on", s, services, "service") for s in service["depends_on"])
     found.extend(check_canary(platform, credentials))
+    known = {
+        name: [other for other in service["depends_on"] if other in services] for name, service in services.items()
+    }
+    round_about = circle(known)
+    if round_about:
+        key = f"platform.services.{round_about[0]}.depends_on"
+        yield Problem(key, " -> ".join(round_about), "services that do not depend on each other in a circle")
     found.extend(reference("platform.lease.clusters", c, clusters, "cluster") for c in platform["lease"]["clusters"])
     yield from (problem for problem in found if problem)
     yield from out_of_range(platform)

@@ -16,6 +16,7 @@ description:
   - Changes nothing.
 extends_documentation_fragment:
   - platform.recovery.workloads
+  - platform.recovery.workloads.named
 options:
   variable:
     description: An environment variable whose value is to be shown, of workloads that name none of their own.

@@ -17,6 +17,7 @@ description:
   - Changes nothing.
 extends_documentation_fragment:
   - platform.recovery.workloads
+  - platform.recovery.workloads.named
 options:
   name:
     description: The name of what the workloads depend on, in what is shown.

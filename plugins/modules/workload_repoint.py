@@ -22,6 +22,7 @@ description:
   - A change of the template is a restart of the pods. M(platform.recovery.workload_rollout) waits for it.
 extends_documentation_fragment:
   - platform.recovery.workloads
+  - platform.recovery.workloads.named
   - platform.recovery.workloads.reason
 options:
   variable:

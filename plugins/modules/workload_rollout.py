@@ -19,6 +19,7 @@ description:
     more is restarted.
 extends_documentation_fragment:
   - platform.recovery.workloads
+  - platform.recovery.workloads.named
   - platform.recovery.workloads.reason
 options:
   restart:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Repoint and restart 200 workloads: ours, the raw floor of the same calls, and a kubernetes.core loop on a few.
+"""Repoint, restart and scale 200 workloads: ours, the raw floor of the same calls, kubectl, and module loops on a few.
 
 Uses the lab's scale profile, or RECOVERY_BENCH_KUBECONFIG with a cluster on which Deployments of any image become
 ready. Each round does both sides one after the other, so that a machine whose speed
@@ -34,6 +34,8 @@ from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.kubec
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.transport import Deadline
+from tests.benchmarks import scaling
+from tests.benchmarks.scaling import Scaled
 from tests.support.platform import lab, servers
 
 NAMESPACE = "bench"
@@ -44,6 +46,8 @@ WORKLOADS = 200
 ROUNDS = 3
 # A loop of modules takes seconds for each object: a few of them tell.
 LOOP = 5
+MANY = 1000
+MANY_NAMESPACE = "bench-many"
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,74 @@ def compare(kubeconfig: str) -> dict[str, Any]:
     provide(client, names)
     settle(kubeconfig, names)
     ours, floor = measure(kubeconfig, names, ROUNDS)
-    return summarise(ours, floor, measure_loop(kubeconfig, names[:LOOP]))
+    repointed = summarise(ours, floor, measure_loop(kubeconfig, names[:LOOP]))
+    sized = measure_scaling(client, kubeconfig, names)
+    return {
+        "rows": repointed["rows"] + sized["rows"],
+        "claims": repointed["claims"] + sized["claims"],
+        "samples": repointed["samples"] | sized["samples"],
+    }
 
 
-def provide(client: Client, names: list[str]) -> None:
+def measure_scaling(client: Client, kubeconfig: str, names: list[str]) -> dict[str, Any]:
+    """Scale all from one to two and back: ours, the floor, kubectl, and a module loop on a few; then a thousand."""
+    ours: list[Scaled] = []
+    floor: dict[int, list[Scaled]] = {concurrency: [] for concurrency in FLOOR_CONCURRENCY}
+    scaling.ours(kubeconfig, NAMESPACE, 1)
+    for _ in range(ROUNDS):
+        ours.append(scaling.ours(kubeconfig, NAMESPACE, 2))
+        scaling.ours(kubeconfig, NAMESPACE, 1)
+        for concurrency, figures in floor.items():
+            figures.append(scaling.floor(kubeconfig, NAMESPACE, 2, concurrency))
+            scaling.ours(kubeconfig, NAMESPACE, 1)
+    loop = scaling.by_modules(kubeconfig, NAMESPACE, names[: LOOP + 1], 2)
+    scaling.ours(kubeconfig, NAMESPACE, 1)
+    kubectl = scaling.by_kubectl(kubeconfig, NAMESPACE, 2)
+    scaling.ours(kubeconfig, NAMESPACE, 1)
+    provide(client, [f"svc-{number:04d}" for number in range(MANY)], MANY_NAMESPACE, replicas=0)
+    many = scaling.in_a_process(kubeconfig, MANY_NAMESPACE, 1)
+    client.request("DELETE", f"/api/v1/namespaces/{MANY_NAMESPACE}", deadline=Deadline.after(60), doing="clean up")
+    return summarise_scaling(ours, floor, loop, kubectl, many)
+
+
+def summarise_scaling(
+    ours: list[Scaled], floor: dict[int, list[Scaled]], loop: float, kubectl: float, many: dict[str, float]
+) -> dict[str, Any]:
+    """Compare medians; the floor is the better of its concurrencies."""
+    calls = statistics.median(one.calls for one in ours)
+    ready = statistics.median(one.ready for one in ours)
+    calls_floor = min(statistics.median(one.calls for one in figures) for figures in floor.values())
+    ready_floor = min(statistics.median(one.ready for one in figures) for figures in floor.values())
+    each, each_kubectl = calls / WORKLOADS, kubectl / WORKLOADS
+    return {
+        "rows": [
+            ("scaled, room looked for", f"{calls:.2f}", f"{calls_floor:.2f}", f"{calls / calls_floor:.2f}"),
+            ("scaled and all ready", f"{ready:.1f}", f"{ready_floor:.1f}", f"{ready / ready_floor:.2f}"),
+            ("scaled, per object (k8s_scale)", f"{each:.4f}", f"{loop:.2f}", f"1/{loop / each:.0f}"),
+            ("scaled, per object (kubectl)", f"{each:.4f}", f"{each_kubectl:.3f}", f"1/{each_kubectl / each:.0f}"),
+            (
+                f"{MANY} scaled and ready",
+                f"{many['ready']:.1f}",
+                f"calls {many['calls']:.1f}",
+                f"{many['mib']:.0f} MiB",
+            ),
+        ],
+        "claims": [
+            ("scaling against the raw floor of its calls", calls / calls_floor, 1.2),
+            ("scaling until ready against the raw floor", ready / ready_floor, 1.2),
+            ("scaling per object against the module loop", each / loop, 0.01),
+            ("scaling per object against kubectl scale --all", each / each_kubectl, 0.05),
+            ("memory of scaling a thousand, MiB", many["mib"], 300),
+        ],
+        "samples": {
+            "scale_ours": [vars(figures) for figures in ours],
+            "scale_many": many,
+            **{f"scale_floor_{concurrency}": [vars(one) for one in all_] for concurrency, all_ in floor.items()},
+        },
+    }
+
+
+def provide(client: Client, names: list[str], namespace: str = NAMESPACE, replicas: int = 1) -> None:
     """Create the namespace and the Deployments that are not there yet."""
 
     def create(path: str, body: Any) -> None:
@@ -89,22 +157,27 @@ def provide(client: Client, names: list[str]) -> None:
             if error.reason != "conflict":
                 raise
 
-    create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     account = {"metadata": {"name": "default"}}
-    create(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", account)
-    for answer in run_all({"bench": names}, lambda name: create(COLLECTION, manifest(name)), concurrency=16).values():
+    create(f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+    collection = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+    def deploy(name: str) -> None:
+        create(collection, manifest(name, replicas))
+
+    for answer in run_all({"bench": names}, deploy, concurrency=16).values():
         if isinstance(answer, ApiError):
             raise answer
 
 
-def manifest(name: str) -> dict[str, Any]:
+def manifest(name: str, replicas: int) -> dict[str, Any]:
     """Write a Deployment as services have them: a handful of variables, one of them to be repointed."""
     env = [{"name": f"SETTING_{number}", "value": f"value {number}"} for number in range(8)]
     container = {"name": "app", "image": "lab-app", "env": [*env, {"name": "DB_HOST", "value": "first"}]}
     return {
         "metadata": {"name": name},
         "spec": {
-            "replicas": 1,
+            "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}},

@@ -76,6 +76,11 @@ def test_no_description_says_who_is_primary_now(name: str) -> None:
             "services.user-service.clusters: got 'us-west-1'.*did you mean 'us-west-2'",
         ),
         ("services.plugin-service.depends_on", ["tenant-servce"], "did you mean 'tenant-service'"),
+        (
+            "services.tenant-service.depends_on",
+            ["plugin-service"],
+            "depends_on: got 'tenant-service -> plugin-service -> tenant-service', expected services that do not",
+        ),
         ("clusters.us-west-2.region", "us-wst-2", "clusters.us-west-2.region.*did you mean 'us-west-2'"),
         ("edges.us-west-2.url", None, "edges.us-west-2.url: got nothing, expected a text"),
         ("databases.platform_db.credentials", "postgres_admin", "did you mean 'postgresql_admin'"),

@@ -251,6 +251,8 @@ class Client:
                 answer = Answer(response.status, retry_after(response), response.read())
                 if answer.status == 401:
                     self.endpoint.credentials.forget()
+                if answer.status == 429:
+                    self._all_wait(answer.retry_after or FIRST_BACKOFF_SECONDS)
                 raise self._classify(answer, doing, False)
             with self._lock:
                 self._watching.add(connection)
@@ -356,11 +358,14 @@ class Client:
         if time.monotonic() + pause >= deadline.at:
             raise error
         if answer is not None and answer.status == 429:
-            # Back-pressure is the cluster's, not the request's: all threads hold still.
-            with self._lock:
-                self._not_before = max(self._not_before, time.monotonic() + pause)
+            self._all_wait(pause)
             return
         self._sleep(pause)
+
+    def _all_wait(self, pause: float) -> None:
+        # Back-pressure is the cluster's, not the request's: all threads hold still.
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + pause)
 
     def _hold(self, deadline: Deadline) -> None:
         with self._lock:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..clock import elapsed
 from ..errors import BadInput, PreconditionFailed, RecoveryError, StepFailed
@@ -17,10 +18,12 @@ from ..schema import closest
 from .bulk import grouped, run_all
 from .client import METADATA, METADATA_LIST, ApiError, Client
 from .kubeconfig import load
+from .progress import Progress
 from .transport import Deadline
 from .workloads import KINDS, Target, Workload, collection, parse
 
 P = TypeVar("P")
+T = TypeVar("T", bound="Generation")
 
 # Somebody else's change in between costs one more look each time. Status updates of a running rollout count too.
 CONFLICT_ATTEMPTS = 8
@@ -31,6 +34,7 @@ SILENT = {"unreachable", "broken", "throttled", "unauthorized", "forbidden"}
 # These hold for all of a cluster: one call that meets them is enough, each further one would only cost its time-out.
 CLUSTER_WIDE = {"unreachable", "unauthorized"}
 NO_WORKLOAD = "no workload depends on it"
+WORKLOADS = ("Deployment", "StatefulSet")
 
 Place = tuple[str, str, str]
 """Cluster, namespace, kind: what one LIST and one WATCH cover."""
@@ -59,6 +63,22 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A namespace of which all workloads are meant."""
+
+    cluster: str
+    namespace: str
+
+
+class Generation(Protocol):
+    """An object that is planned and patched."""
+
+    @property
+    def generation(self) -> int:
+        """Count the changes of what is wanted of it."""
+
+
+@dataclass(frozen=True)
 class Written:
     """What became of one target: its plan, whether it was patched, and the generation that resulted."""
 
@@ -69,11 +89,15 @@ class Written:
 
 @dataclass
 class Fleet:
-    """Clients of all clusters of a task. `lost` counts the workloads in clusters that are not asked at all."""
+    """Clients of all clusters of a task. `lost` counts the workloads in clusters that are not asked at all.
+
+    Of the namespaces `wholes` each workload is meant that `observe` finds.
+    """
 
     clients: Mapping[str, Client]
     settings: Settings
     lost: Mapping[str, int] = field(default_factory=dict)
+    wholes: tuple[Whole, ...] = ()
     deadline: Deadline = field(init=False)
     _asked_at: float = field(init=False, default=float("-inf"), repr=False)
 
@@ -86,13 +110,14 @@ class Fleet:
             client.close()
 
     def observe(self, targets: Sequence[Target]) -> Observation:
-        """Read all targets: one LIST for each cluster, namespace and kind.
+        """Read all targets and all workloads of whole namespaces: one LIST for each cluster, namespace and kind.
 
         Raises PreconditionFailed for a cluster that does not answer, BadInput for a workload that does not exist.
         """
-        seen = self.look(targets)
+        seen = self.look(targets, self.wholes)
         if seen.unreachable:
             raise refuse_unreachable(seen.unreachable)
+        self._refuse_nowhere(seen)
         return seen
 
     def observe_again(self, targets: Sequence[Target]) -> Observation:
@@ -114,11 +139,14 @@ class Fleet:
             )
         return seen
 
-    def look(self, targets: Sequence[Target]) -> Observation:
+    def look(self, targets: Sequence[Target], wholes: Sequence[Whole] = ()) -> Observation:
         """Read as `observe` does, but give a cluster that does not answer as data."""
         wanted: dict[Place, dict[str, Target]] = {}
         for target in targets:
             wanted.setdefault((target.cluster, target.namespace, target.kind), {})[target.name] = target
+        complete = {(whole.cluster, whole.namespace, kind) for whole in wholes for kind in WORKLOADS}
+        for place in sorted(complete):
+            wanted.setdefault(place, {})
         groups = grouped(wanted, lambda place: place[0])
         silent: dict[str, ApiError] = {}
 
@@ -126,7 +154,7 @@ class Fleet:
             if place[0] in silent:
                 raise silent[place[0]]
             try:
-                return self._list(place, wanted[place])
+                return self._list(place, None if place in complete else wanted[place])
             except ApiError as error:
                 if error.reason in CLUSTER_WIDE:
                     silent[place[0]] = error
@@ -150,15 +178,19 @@ class Fleet:
                     workloads[target] = by_name[name]
                 else:
                     absent.append((target, names))
+            more = sorted(by_name.keys() - wanted[place].keys())
+            workloads |= {Target(*place, name): by_name[name] for name in more}
         if absent:
             raise self._unknown(absent)
         ordered = {target: workloads[target] for target in targets if target in workloads}
-        return Observation(ordered, versions, unreachable)
+        return Observation(ordered | workloads, versions, unreachable)
 
     def tell(self, targets: Sequence[Target], lines: Sequence[str]) -> list[str]:
         """Complete a verb's facts by what was left out."""
         lost = [
-            f"cluster {name} is lost by the operator's word: not asked, its {counted(number)} left as they are"
+            # Nobody can count what is in the namespaces of a cluster that is not asked.
+            f"cluster {name} is lost by the operator's word: not asked, "
+            f"{f'its {counted(number)}' if number else 'all its workloads'} left as they are"
             for name, number in self.lost.items()
         ]
         if targets:
@@ -172,24 +204,42 @@ class Fleet:
         patch: Callable[[P], Any],
         content_type: str,
         doing: str,
+        progress: Progress | None = None,
     ) -> dict[Target, Written]:
         """Plan every target, then patch those that need it, all at once; nothing is patched if one plan is refused.
 
         A conflict means that somebody changed the object: it is read and planned again, a few times.
         Raises StepFailed that names each target which could not be patched; the others are done.
         """
-        plans = {target: plan(target, workload) for target, workload in observation.workloads.items()}
+        return self.write_objects(observation.workloads, plan, patch, content_type, doing, parsed_workload, progress)
+
+    def write_objects(
+        self,
+        objects: Mapping[Target, T],
+        plan: Callable[[Target, T], P],
+        patch: Callable[[P], Any],
+        content_type: str,
+        doing: str,
+        parsed: Callable[[Target, Mapping[str, Any]], T],
+        progress: Progress | None = None,
+    ) -> dict[Target, Written]:
+        """Write as `write` does, objects of any kind."""
+        plans = {target: plan(target, thing) for target, thing in objects.items()}
         done = {
-            target: Written(planned, patch(planned) is not None, observation.workloads[target].generation)
+            target: Written(planned, patch(planned) is not None, objects[target].generation)
             for target, planned in plans.items()
         }
         groups = grouped((key for key, entry in done.items() if entry.changed), lambda target: target.cluster)
         if self.settings.check or not groups:
             return done
         self._ask_for_lease(again=True)
+        total, counter = sum(entry.changed for entry in done.values()), itertools.count(1)
 
         def apply(target: Target) -> Written:
-            return self._patch(target, plans[target], plan, patch, content_type, doing)
+            written = self._patch(target, plans[target], plan, patch, content_type, doing, parsed)
+            if progress:
+                progress(f"{doing}: {next(counter)} of {total} patched")
+            return written
 
         try:
             answers = run_all(groups, apply, concurrency=self.settings.concurrency)
@@ -206,10 +256,11 @@ class Fleet:
         self,
         target: Target,
         planned: P,
-        plan: Callable[[Target, Workload], P],
+        plan: Callable[[Target, T], P],
         patch: Callable[[P], Any],
         content_type: str,
         doing: str,
+        parsed: Callable[[Target, Mapping[str, Any]], T],
     ) -> Written:
         client = self.clients[target.cluster]
         what = f"{doing} {target.namespace}/{target.name}"
@@ -234,15 +285,15 @@ class Fleet:
                     raise
                 uncertain = uncertain or error.retried
             item = client.request("GET", target.path, deadline=self.deadline, doing=what)
-            workload = parse(target.kind, item)
+            thing = parsed(target, item)
             try:
-                before, planned = planned, plan(target, workload)
+                before, planned = planned, plan(target, thing)
             except RecoveryError as error:
                 # What was plannable a moment ago is not any more: this target's failure, not that of the others.
                 raise ApiError("invalid", error.what, cluster=target.cluster, doing=what) from None
             if patch(planned) is None:
                 # Either somebody else did the same, or an earlier try of ours got through without an answer.
-                return Written(before if uncertain else planned, uncertain, workload.generation)
+                return Written(before if uncertain else planned, uncertain, thing.generation)
         raise AssertionError("unreachable code: the last attempt returns or raises")
 
     def _ask_for_lease(self, *, again: bool) -> None:
@@ -252,13 +303,13 @@ class Fleet:
             self.settings.guard()
             self._asked_at = now
 
-    def _list(self, place: Place, wanted: Mapping[str, Target]) -> tuple[list[Workload], list[str], str]:
+    def _list(self, place: Place, wanted: Mapping[str, Target] | None) -> tuple[list[Workload], list[str], str]:
         cluster, namespace, kind = place
         names: list[str] = []
 
         def keep(item: dict[str, Any]) -> Workload | None:
             names.append(item["metadata"]["name"])
-            return parse(kind, item) if item["metadata"]["name"] in wanted else None
+            return parse(kind, item) if wanted is None or item["metadata"]["name"] in wanted else None
 
         found, version = self.clients[cluster].list(
             collection(namespace, kind),
@@ -267,6 +318,32 @@ class Fleet:
             doing=f"list the {KINDS[kind]} of namespace {namespace}",
         )
         return found, names, version
+
+    def _refuse_nowhere(self, seen: Observation) -> None:
+        """Refuse a namespace that does not exist: an empty list would look like all being done."""
+        filled = {(target.cluster, target.namespace) for target in seen.workloads}
+        for whole in self.wholes:
+            if (whole.cluster, whole.namespace) in filled:
+                continue
+            spaces = self._namespaces(whole.cluster)
+            if whole.namespace not in spaces:
+                near = closest(whole.namespace, spaces)
+                raise BadInput(
+                    f"There is no namespace {whole.namespace} in cluster {whole.cluster}",
+                    wanted="a namespace that exists",
+                    next_action=f"use {near!r}" if near else "correct its name and run again; nothing was touched",
+                    nearest=near,
+                )
+
+    def _namespaces(self, cluster: str) -> list[str]:
+        found, _ = self.clients[cluster].list(
+            "/api/v1/namespaces",
+            lambda item: str(item["metadata"]["name"]),
+            deadline=self.deadline,
+            doing="list the namespaces",
+            accept=METADATA_LIST,
+        )
+        return found
 
     def _unknown(self, absent: Sequence[tuple[Target, list[str]]]) -> BadInput:
         texts, nearest = [], None
@@ -288,13 +365,7 @@ class Fleet:
         if names:
             return f"the namespace holds {', '.join(sorted(names)[:5])}{' …' if len(names) > 5 else ''}"
         try:
-            spaces, _ = self.clients[target.cluster].list(
-                "/api/v1/namespaces",
-                lambda item: str(item["metadata"]["name"]),
-                deadline=self.deadline,
-                doing="list the namespaces",
-                accept=METADATA_LIST,
-            )
+            spaces = self._namespaces(target.cluster)
         except ApiError:
             return f"the namespace holds no {target.kind}"
         if target.namespace in spaces:
@@ -303,25 +374,48 @@ class Fleet:
         return "the namespace does not exist" + (f"; did you mean {near!r}?" if near else "")
 
 
+def parsed_workload(target: Target, item: Mapping[str, Any]) -> Workload:
+    """Read a workload that was read again."""
+    return parse(target.kind, item)
+
+
 def build(
-    clusters: Mapping[str, Mapping[str, Any]], workloads: Sequence[Mapping[str, Any]], settings: Settings
+    clusters: Mapping[str, Mapping[str, Any]],
+    workloads: Sequence[Mapping[str, Any]],
+    settings: Settings,
+    namespaces: Sequence[Mapping[str, Any]] = (),
+    also: Sequence[str] = (),
 ) -> tuple[Fleet, list[Target]]:
-    """Turn a task's options into clients and targets. Opens what a workload names and is not lost."""
+    """Turn a task's options into clients and targets.
+
+    Opens what a workload or namespace or `also` names and is not lost.
+    """
     for name in settings.lost_clusters:
         if name not in clusters:
             raise undescribed(f"lost_clusters names {name!r}, which is not described", name, clusters)
     named = named_targets(clusters, workloads)
+    wholes = tuple(dict.fromkeys(Whole(entry["cluster"], entry["namespace"]) for entry in namespaces))
+    for whole in wholes:
+        if whole.cluster not in clusters:
+            what = f"Namespace {whole.namespace} is in cluster {whole.cluster!r}, which is not described"
+            raise undescribed(what, whole.cluster, clusters)
+    for name in also:
+        if name not in clusters:
+            raise undescribed(f"Cluster {name!r} is not described", name, clusters)
     targets = [target for target in named if target.cluster not in settings.lost_clusters]
+    open_wholes = tuple(whole for whole in wholes if whole.cluster not in settings.lost_clusters)
     clients = {
         name: Client(
             name,
             load(clusters[name].get("kubeconfig"), clusters[name].get("context")),
             request_seconds=settings.request_seconds,
         )
-        for name in dict.fromkeys(target.cluster for target in targets)
+        for name in dict.fromkeys([*(t.cluster for t in targets), *(w.cluster for w in open_wholes), *also])
+        if name not in settings.lost_clusters
     }
     lost = Counter(target.cluster for target in named if target.cluster in settings.lost_clusters)
-    return Fleet(clients, settings, lost), targets
+    lost.update({whole.cluster: 0 for whole in wholes if whole.cluster in settings.lost_clusters})
+    return Fleet(clients, settings, lost, open_wholes), targets
 
 
 def named_targets(clusters: Mapping[str, Mapping[str, Any]], workloads: Sequence[Mapping[str, Any]]) -> list[Target]:
@@ -360,7 +454,11 @@ def undescribed(what: str, name: str, clusters: Mapping[str, Any]) -> BadInput:
 
 @contextmanager
 def opened(
-    options: Mapping[str, Any], *, check: bool, guard: Callable[[], None] = lambda: None
+    options: Mapping[str, Any],
+    *,
+    check: bool,
+    guard: Callable[[], None] = lambda: None,
+    also: Sequence[str] = (),
 ) -> Iterator[tuple[Fleet, list[Target]]]:
     """Open the clusters of a task's options, and close them in the end."""
     settings = Settings(
@@ -371,7 +469,8 @@ def opened(
         check=check,
         guard=guard,
     )
-    fleet, targets = build(options["clusters"], options["workloads"], settings)
+    namespaces = options.get("namespaces") or ()
+    fleet, targets = build(options["clusters"], options["workloads"] or (), settings, namespaces, also)
     try:
         yield fleet, targets
     finally:

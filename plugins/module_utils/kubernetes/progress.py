@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -27,14 +28,20 @@ def progress_of(run: Run | None, verb: str) -> Progress | None:
 def paced(
     tell: Callable[[str], Any], seconds: float = PACE_SECONDS, clock: Callable[[], float] = time.monotonic
 ) -> Progress:
-    """Pass a text on if it is new, at most every so many seconds, and not before a wait has become a long one."""
+    """Pass a text on if it is new, at most every so many seconds, and not before a wait has become a long one.
+
+    May be called from many threads.
+    """
     due, last = clock() + seconds, ""
+    lock = threading.Lock()
 
     def offer(text: str) -> None:
         nonlocal due, last
-        if text != last and clock() >= due:
+        with lock:
+            if text == last or clock() < due:
+                return
             due, last = clock() + seconds, text
-            tell(text)
+        tell(text)
 
     return offer
 

@@ -76,6 +76,11 @@ def reviews(fleet: Fleet, targets: Sequence[Target], seen: Observation) -> dict[
         for group, resource in (("apps", KINDS[target.kind]), ("", "pods"))
         for verb in VERBS[group]
     ]
+    return reviewed(fleet, wanted)
+
+
+def reviewed(fleet: Fleet, wanted: Sequence[Right]) -> dict[Right, bool | ApiError]:
+    """Ask whether we have these rights."""
     groups = grouped(wanted, lambda right: right.cluster)
 
     def ask(right: Right) -> bool:
@@ -108,9 +113,12 @@ def answer_check(on: Checklist, trouble: ApiError | None) -> Check:
     return on.judged("API", False, f"{trouble.reason}: {trouble.text}", "the API answers", trouble.next_action or "")
 
 
-def rights_check(on: Checklist, allowed: Mapping[Right, bool | ApiError]) -> Check:
-    """Say whether the kubeconfig's user may do what a recovery does."""
-    wanted = "get, list, watch and patch workloads, list and watch pods"
+def rights_check(
+    on: Checklist,
+    allowed: Mapping[Right, bool | ApiError],
+    wanted: str = "get, list, watch and patch workloads, list and watch pods",
+) -> Check:
+    """Say whether the kubeconfig's user may do what a recovery does. No namespace stands for all of them."""
     errors = [answer for answer in allowed.values() if isinstance(answer, ApiError)]
     if errors or not allowed:
         seen = errors[0].what if errors else "the cluster does not answer"
@@ -118,7 +126,7 @@ def rights_check(on: Checklist, allowed: Mapping[Right, bool | ApiError]) -> Che
     denied = [right for right, answer in allowed.items() if not answer]
     if not denied:
         return on.judged("rights", True, f"all {len(allowed)} rights that are needed", wanted, "")
-    words = ", ".join(f"{right.verb} {right.resource} in {right.namespace}" for right in denied)
+    words = ", ".join(f"{right.verb} {right.resource} in {right.namespace or 'all namespaces'}" for right in denied)
     return on.judged("rights", False, f"may not {words}", wanted, f"allow the kubeconfig's user to {words}")
 
 

@@ -1,62 +1,185 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scale many workloads, remember their former sizes, and wait until pods are gone or ready."""
+"""Scale many workloads in waves, remember their former sizes, and wait until pods are gone or ready.
+
+All is decided before anything is changed: the size of each, what its autoscaler and its disruption budgets make of
+that, the order, and whether there is room.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import StepTimeout
-from .bulk import grouped, run_all
+from ..errors import PreconditionFailed, RecoveryError
+from . import autoscale, budgets, capacity
+from .autoscale import Autoscaler, Bounds
+from .budgets import Floor
 from .client import MERGE_PATCH, ApiError
-from .fleet import Fleet, Observation, Place, Written, owning
-from .follow import Feed, changes, follow
+from .fleet import Fleet, Observation, Written
+from .gone import wait_gone
 from .progress import Progress
-from .rollout import SCALED, wait_ready, workload_feeds
-from .workloads import Scale, Target, Workload, path_of, plan_scale
+from .rollout import SCALED, wait_ready
+from .sizes import AsIn, Size, Snapshot, Wanted, said, wanted_of
+from .waves import waves
+from .workloads import Scale, Target, Workload, plan_scale
 
-# A pod that has ended stays listed until somebody deletes it, but none of its processes is left.
-LIVING = "status.phase!=Succeeded,status.phase!=Failed"
-SHOWN_PODS = 8
+SHOWN = 5
 
-Space = tuple[str, str]
-"""Cluster and namespace: what one watch of pods covers."""
+
+@dataclass(frozen=True)
+class Rules:
+    """What else counts than the size that is wanted. `order` is each service's wave, as `waves.levels` gives it.
+
+    `capacity` is require (refuse where there is no room), report, or ignore.
+    """
+
+    capacity: str = "ignore"
+    autoscalers: bool = False
+    budgets: bool = False
+    order: Mapping[str, int] = field(default_factory=dict)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What was decided. `bounds` is what the autoscalers of these workloads may not go below, None to give it back."""
+
+    wanted: Mapping[Target, Wanted]
+    scalers: Mapping[Target, Autoscaler]
+    bounds: Mapping[Target, int | None]
+    floors: Mapping[Target, Floor]
+    steps: Sequence[Sequence[Target]]
+    lacking: Sequence[capacity.Shortfall] = ()
+    unknown: Sequence[ApiError] = ()
+
+    def plan(self, target: Target, workload: Workload) -> Scale:
+        """Plan one workload as it is now."""
+        wanted = self.wanted[target]
+        return plan_scale(target, workload, wanted.size, at_least=wanted.at_least)
+
+
+@dataclass
+class Account:
+    """What was done so far, for whoever is told of an error or of the end."""
+
+    workloads: dict[Target, Written] = field(default_factory=dict)
+    autoscalers: dict[Target, Written] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def changed(self) -> list[Target]:
+        """Give the workloads that were changed."""
+        return [target for target, written in self.workloads.items() if written.changed]
+
+    def bounded(self) -> list[Target]:
+        """Give the autoscalers that were changed."""
+        return [target for target, written in self.autoscalers.items() if written.changed]
 
 
 def scale(
-    fleet: Fleet, targets: Sequence[Target], replicas: int | None, progress: Progress | None = None
+    fleet: Fleet,
+    targets: Sequence[Target],
+    size: Size,
+    progress: Progress | None = None,
+    rules: Rules | None = None,
 ) -> dict[str, Any]:
-    """Scale all to a size, or (None) to what each remembers, and wait until that is so."""
+    """Scale all and wait until that is so. Nothing is touched if anything is wrong with any of them."""
     seen = fleet.observe(targets)
-
-    def plan(target: Target, workload: Workload) -> Scale:
-        return plan_scale(target, workload, replicas)
-
+    course = decide(fleet, seen, size, rules or Rules())
     begin = time.monotonic()
-    done = fleet.write(seen, plan, lambda planned: planned.patch, MERGE_PATCH, "scale")
-    changed = [target for target, written in done.items() if written.changed]
+    account = Account()
+    for number, step in enumerate(course.steps, 1):
+        prefix = f"wave {number} of {len(course.steps)}: " if len(course.steps) > 1 else ""
+        with accounting(account, prefix, course.steps[number:]):
+            take(fleet, seen, course, step, account, told(progress, prefix), again=number > 1)
+    return result_of(fleet, seen, size, course, account, time.monotonic() - begin)
+
+
+def decide(fleet: Fleet, seen: Observation, size: Size, rules: Rules) -> Course:
+    """Decide on everything. Raises PreconditionFailed, e.g. if there is no room."""
+    workloads = seen.workloads
+    wanted = {target: wanted_of(size, target, workload, rules.snapshot) for target, workload in workloads.items()}
+    scalers: Mapping[Target, Autoscaler] = {}
+    bounds: dict[Target, int | None] = {}
+    # A workload of size 0 is no business of its autoscaler.
+    governed = [target for target, one in wanted.items() if one.size != 0]
+    if rules.autoscalers and governed:
+        scalers = allowed("autoscalers", lambda: autoscale.read(fleet, governed))
+        for target, scaler in scalers.items():
+            bounds[target] = wanted[target].size
+            wanted[target] = with_autoscaler(scaler, workloads[target], wanted[target])
+    course = Course(wanted, scalers, bounds, {}, ())
+    plans = {target: course.plan(target, workload) for target, workload in workloads.items()}
+    floors: Mapping[Target, Floor] = {}
+    shrinking = [target for target, plan in plans.items() if 0 < plan.after < plan.before]
+    if rules.budgets and shrinking:
+        found = allowed("disruption_budgets", lambda: budgets.read(fleet, shrinking))
+        floors = budgets.floors(found, workloads, {target: plan.after for target, plan in plans.items()})
+        wanted |= {target: Wanted(floor.size) for target, floor in floors.items()}
+        plans |= {target: course.plan(target, workloads[target]) for target in floors}
+    lacking: list[capacity.Shortfall] = []
+    unknown: list[ApiError] = []
+    if rules.capacity != "ignore":
+        lacking, unknown = capacity.shortfalls(fleet, workloads, {target: plan.after for target, plan in plans.items()})
+        if rules.capacity == "require":
+            capacity.refuse(lacking, unknown)
+    return Course(wanted, scalers, bounds, floors, steps_of(plans, rules.order), lacking, unknown)
+
+
+def allowed(option: str, look: Callable[[], Any]) -> Any:
+    """Look at something that has to be respected; where it cannot be seen, refuse."""
+    try:
+        return look()
+    except ApiError as error:
+        raise PreconditionFailed(
+            f"Nothing was touched: {error.what[0].lower()}{error.what[1:]}",
+            observed=error.text,
+            next_action=f"{error.next_action}; or set {option} to ignore",
+            gate=option,
+        ) from None
+
+
+def with_autoscaler(scaler: Autoscaler, workload: Workload, wanted: Wanted) -> Wanted:
+    """Say what size a workload with an autoscaler gets: what it is brought to anyway, never less than it has."""
+    if wanted.size is None:
+        return Wanted(None, at_least=True)
+    size = max(wanted.size, autoscale.owners_bounds(scaler)[0])
+    # Bounds that a controller writes stay as they are: what lies beyond them would be taken back.
+    return Wanted(min(size, max(scaler.maximum, workload.replicas)) if scaler.keeper else size, at_least=True)
+
+
+def steps_of(plans: Mapping[Target, Scale], order: Mapping[str, int]) -> list[list[Target]]:
+    """Order the work: first what gets smaller, before what it depends on; then the rest, after what it depends on."""
+    down = [target for target, plan in plans.items() if plan.after == 0 or plan.after < plan.before]
+    up = [target for target, plan in plans.items() if 0 < plan.after >= plan.before]
+    return [*reversed(waves(down, order)), *waves(up, order)]
+
+
+def take(
+    fleet: Fleet,
+    seen: Observation,
+    course: Course,
+    step: Sequence[Target],
+    account: Account,
+    progress: Progress | None,
+    *,
+    again: bool,
+) -> None:
+    """Do one wave: bounds, sizes, and the wait. What was read before an earlier wave is read again for it."""
+    begin = time.monotonic()
+    part = Observation({target: seen.workloads[target] for target in step}, seen.versions)
+    bounds = {target: course.bounds[target] for target in step if target in course.bounds}
+    account.autoscalers |= autoscale.write(fleet, course.scalers, bounds, progress)
+    done = fleet.write(part, course.plan, lambda plan: plan.patch, MERGE_PATCH, "scale", progress)
+    account.workloads |= done
     if not fleet.settings.check:
-        with owning(changed):
-            settle(fleet, fleet.observe_again(targets) if changed else seen, begin, progress)
-    took = time.monotonic() - begin
-    scaled = [target for target in changed if done[target].plan.before != done[target].plan.after]
-    return {
-        "changed": bool(changed),
-        "total": len(targets),
-        "scaled": len(scaled),
-        "unchanged": len(done) - len(scaled),
-        "workloads": {target.key: describe(target, written) for target, written in done.items()},
-        "lost_clusters": list(fleet.lost),
-        "lines": fleet.tell(targets, lines_of(fleet, done, len(scaled), replicas, took)),
-        "diff": {
-            "before": "".join(f"{target.key} replicas={done[target].plan.before}\n" for target in scaled),
-            "after": "".join(f"{target.key} replicas={done[target].plan.after}\n" for target in scaled),
-        },
-    }
+        changed = any(written.changed for written in done.values())
+        settle(fleet, fleet.observe_again(step) if changed or again else part, begin, progress)
+    account.seconds.append(round(time.monotonic() - begin, 4))
 
 
 def settle(fleet: Fleet, seen: Observation, begin: float, progress: Progress | None) -> None:
@@ -69,135 +192,67 @@ def settle(fleet: Fleet, seen: Observation, begin: float, progress: Progress | N
         wait_ready(fleet, Observation(rest, seen.versions), begin, SCALED, progress)
 
 
-def wait_gone(fleet: Fleet, seen: Observation, progress: Progress | None) -> None:
-    """Watch until no pod is left. Size 0 is not enough: a pod that terminates may still write.
-
-    Raises StepTimeout naming the pods.
-    """
-    feeds = workload_feeds(fleet, seen)
-    pods = pod_feeds(fleet, seen)
-    left: set[tuple[Space, str]] = set()
-    behind: set[tuple[Place, str]] = set()
-
-    def done() -> bool:
-        for space, name, ours in changes(pods):
-            left.discard((space, name))
-            if ours:
-                left.add((space, name))
-        for place, name, workload in changes(feeds):
-            behind.discard((place, name))
-            if workload is not None and not workload.scaled():
-                behind.add((place, name))
-        if progress:
-            progress(f"{len(left)} pods left")
-        return not left and not behind
-
-    def settled() -> bool:
-        return sets_settled(fleet, seen)
-
-    if follow([*feeds.values(), *pods.values()], done, deadline=fleet.deadline, settled=settled):
-        return
-    names = sorted(f"{namespace}/{name}" for (_, namespace), name in left)
-    trouble = [f"cluster {feed.client.name}: {feed.trouble.text}" for feed in pods.values() if feed.trouble]
-    more = [f"and {len(names) - SHOWN_PODS} more"] if len(names) > SHOWN_PODS else []
-    raise StepTimeout(
-        f"{len(names)} pods are not gone after {fleet.settings.timeout_seconds:g} s",
-        observed="; ".join([*names[:SHOWN_PODS], *more, *trouble]) or "their controllers have not reported it",
-        wanted="no pod left that could write",
-        next_action="look at their nodes (pods of a lost one stay: prove it down and delete them), then run again",
-        pods=names,
-    )
+@contextmanager
+def accounting(account: Account, prefix: str, later: Sequence[Sequence[Target]]) -> Iterator[None]:
+    """Let an error name the wave that it came in, all that was changed, and what was not begun."""
+    try:
+        yield
+    except RecoveryError as error:
+        changed = [target.key for target in account.changed()] + list(error.fields.get("changed_workloads") or ())
+        bounded = [target.key for target in account.bounded()]
+        if changed or bounded:
+            error.fields |= {
+                "changed": True,
+                "changed_workloads": list(dict.fromkeys(changed)),
+                "changed_autoscalers": bounded,
+            }
+        waiting = [target.key for step in later for target in step]
+        error.what = prefix + error.what
+        if waiting:
+            error.fields["not_begun"] = waiting
+            error.what += f"; {len(waiting)} workloads of later waves were not begun"
+        error.args = (error.what,)
+        raise
 
 
-def sets_settled(fleet: Fleet, seen: Observation) -> bool:
-    """Ask whether each Deployment's ReplicaSets have worked through their size 0.
-
-    A Deployment can show no replica while its ReplicaSet is about to create a pod from an older order.
-    """
-    owners = {workload.uid for workload in seen.workloads.values() if workload.kind == "Deployment"}
-    deployments = (target for target in seen.workloads if target.kind == "Deployment")
-    groups = grouped(((target.cluster, target.namespace) for target in deployments), lambda place: place[0])
-
-    def unsettled(item: Mapping[str, Any]) -> bool | None:
-        mine = any(owner.get("uid") in owners for owner in item["metadata"].get("ownerReferences") or [])
-        status = item.get("status") or {}
-        quiet = (
-            item["spec"].get("replicas", 1) == 0
-            and status.get("observedGeneration", 0) >= item["metadata"].get("generation", 0)
-            and status.get("replicas", 0) == 0
-        )
-        return True if mine and not quiet else None
-
-    def ask(place: tuple[str, str]) -> bool:
-        found, _ = fleet.clients[place[0]].list(
-            path_of(place[1], "replicasets", "/apis/apps/v1"),
-            unsettled,
-            deadline=fleet.deadline,
-            doing=f"list the replicasets of namespace {place[1]}",
-        )
-        return not found
-
-    answers = run_all(groups, ask, concurrency=fleet.settings.concurrency)
-    for answer in answers.values():
-        if isinstance(answer, ApiError) and answer.reason == "forbidden":
-            raise answer
-    return all(answer is True for answer in answers.values())
+def told(progress: Progress | None, prefix: str) -> Progress | None:
+    """Tell progress with the wave that it is about."""
+    return progress and (lambda text: progress(prefix + text))
 
 
-class Owners:
-    """Says whether a pod belongs to one of many workloads, comparing it with the few that can be meant.
-
-    Each workload is filed under that label of its selector which the fewest others share.
-    """
-
-    def __init__(self, workloads: Iterable[Workload]) -> None:
-        chosen = list(workloads)
-        users = Counter(pair for workload in chosen for pair in workload.selector.labels)
-        self._filed: dict[tuple[str, str] | None, list[Workload]] = {}
-        for workload in chosen:
-            # A selector of expressions only can mean any pod.
-            rarest = min(workload.selector.labels, key=lambda pair: users[pair], default=None)
-            self._filed.setdefault(rarest, []).append(workload)
-
-    def own(self, labels: Mapping[str, str]) -> bool:
-        """Say whether one of the workloads selects these labels."""
-        return any(
-            workload.selector.matches(labels)
-            for key in (None, *labels.items())
-            for workload in self._filed.get(key, ())
-        )
-
-
-def pod_feeds(fleet: Fleet, seen: Observation) -> dict[Space, Feed[bool]]:
-    """Make a feed for each cluster and namespace of which living pods are ours; only their metadata travels."""
-    spaces: dict[Space, list[Workload]] = {}
-    for target, workload in seen.workloads.items():
-        spaces.setdefault((target.cluster, target.namespace), []).append(workload)
-    return {space: pod_feed(fleet, space, Owners(workloads)) for space, workloads in spaces.items()}
+def result_of(
+    fleet: Fleet, seen: Observation, size: Size, course: Course, account: Account, took: float
+) -> dict[str, Any]:
+    """Give all as a task's result."""
+    # Waves are an order of work; whoever reads the result looks for names.
+    done = {target: account.workloads[target] for target in seen.workloads}
+    scaled = [target for target in account.changed() if done[target].plan.before != done[target].plan.after]
+    lines = lines_of(fleet, done, len(scaled), size, took)
+    return {
+        "changed": bool(account.changed() or account.bounded()),
+        "total": len(done),
+        "scaled": len(scaled),
+        "unchanged": len(done) - len(scaled),
+        "workloads": {target.key: describe(target, written, course) for target, written in done.items()},
+        "autoscalers": {target.key: describe_bounds(written) for target, written in account.autoscalers.items()},
+        "waves": [
+            {"workloads": len(step), "seconds": seconds}
+            for step, seconds in zip(course.steps, account.seconds, strict=True)
+        ],
+        "shortfalls": [entry.as_result() for entry in course.lacking],
+        "lost_clusters": list(fleet.lost),
+        "lines": fleet.tell(list(done), [*lines, *more_lines(fleet, size, course, account)]),
+        "diff": difference(scaled, done, account),
+    }
 
 
-def pod_feed(fleet: Fleet, space: Space, owners: Owners) -> Feed[bool]:
-    """Make the feed of one namespace's pods. Others' pods stay in it: one may become ours when its labels change."""
-    cluster, namespace = space
-    return Feed(
-        client=fleet.clients[cluster],
-        path=path_of(namespace, "pods"),
-        doing=f"watch the pods of namespace {namespace}",
-        parse=lambda item: (item["metadata"]["name"], owners.own(item["metadata"].get("labels") or {})),
-        items={},
-        query={"fieldSelector": LIVING},
-        metadata_only=True,
-    )
-
-
-def lines_of(fleet: Fleet, done: Mapping[Target, Written], scaled: int, replicas: int | None, took: float) -> list[str]:
+def lines_of(fleet: Fleet, done: Mapping[Target, Written], scaled: int, size: Size, took: float) -> list[str]:
     """Say in few words what was done."""
-    size = "their remembered sizes" if replicas is None else f"{replicas} replicas"
     if fleet.settings.check:
-        lines = [f"{scaled} of {len(done)} workloads would be scaled to {size}"]
+        lines = [f"{scaled} of {len(done)} workloads would be scaled to {said(size)}"]
     else:
-        state = "no pod left" if replicas == 0 else "all ready"
-        lines = [f"{len(done)} of {len(done)} workloads at {size}, {state} ({scaled} scaled, {took:.2f} s)"]
+        state = "no pod left" if size == 0 else "all ready"
+        lines = [f"{len(done)} of {len(done)} workloads at {said(size)}, {state} ({scaled} scaled, {took:.2f} s)"]
     for target, written in done.items():
         plan: Scale = written.plan
         if plan.forgotten is not None:
@@ -205,14 +260,60 @@ def lines_of(fleet: Fleet, done: Mapping[Target, Written], scaled: int, replicas
                 f"{target.key} was scaled to {plan.before} by somebody else: it keeps that, "
                 f"and the remembered size {plan.forgotten} is forgotten"
             )
-        elif replicas is None and not written.changed and plan.after == 0:
+        elif size is None and not written.changed and plan.after == 0:
             lines.append(f"{target.key} has no replicas and remembers no size: left as it is")
     return lines
 
 
-def describe(target: Target, written: Written) -> dict[str, Any]:
+def more_lines(fleet: Fleet, size: Size, course: Course, account: Account) -> Iterator[str]:
+    """Say where the size that was wanted is not the whole story."""
+    if len(course.steps) > 1:
+        sizes = ", ".join(
+            f"{len(step)} in {seconds:.2f} s" for step, seconds in zip(course.steps, account.seconds, strict=True)
+        )
+        yield f"{len(course.steps)} waves: {sizes}"
+    bounded = account.bounded()
+    if bounded:
+        verb = "would be " if fleet.settings.check else ""
+        what = "given back" if size is None else "changed, so that they do not undo it"
+        yield f"minReplicas of {len(bounded)} HorizontalPodAutoscalers {verb}{what}"
+    kept = [scaler for target, scaler in course.scalers.items() if scaler.keeper and size is not None]
+    if kept:
+        names = named([f"{scaler.target.key} by {scaler.keeper}" for scaler in kept])
+        yield f"HorizontalPodAutoscalers that a controller writes were left alone: {names}"
+    held = [f"{target.key} at {floor.size} by {floor.budget}" for target, floor in course.floors.items()]
+    if held:
+        yield f"kept by PodDisruptionBudgets: {named(held)}"
+    unknown = [target.key for target, wanted in course.wanted.items() if wanted.unknown]
+    if unknown:
+        of = f" in {size.region}" if isinstance(size, AsIn) else ""
+        yield f"{len(unknown)} remember no size{of} and stay as they are: {named(unknown)}"
+    for entry in course.lacking[:SHOWN]:
+        yield f"no room in cluster {entry.cluster}: {entry.line()}"
+    for error in course.unknown:
+        yield f"whether there is room is not known: {error.what}"
+
+
+def named(texts: Sequence[str]) -> str:
+    """Name the first few."""
+    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+
+
+def difference(scaled: Sequence[Target], done: Mapping[Target, Written], account: Account) -> dict[str, str]:
+    """Show before and after as Ansible prints them."""
+    before = [f"{target.key} replicas={done[target].plan.before}\n" for target in scaled]
+    after = [f"{target.key} replicas={done[target].plan.after}\n" for target in scaled]
+    for target in account.bounded():
+        plan: Bounds = account.autoscalers[target].plan
+        before.append(f"{target.key} minReplicas={plan.before[0]} maxReplicas={plan.before[1]}\n")
+        after.append(f"{target.key} minReplicas={plan.after[0]} maxReplicas={plan.after[1]}\n")
+    return {"before": "".join(before), "after": "".join(after)}
+
+
+def describe(target: Target, written: Written, course: Course) -> dict[str, Any]:
     """Show one workload's result."""
     plan: Scale = written.plan
+    floor = course.floors.get(target)
     return {
         "cluster": target.cluster,
         "namespace": target.namespace,
@@ -222,4 +323,11 @@ def describe(target: Target, written: Written) -> dict[str, Any]:
         "after": plan.after,
         "remembered": plan.remembered,
         "changed": written.changed,
+        "kept_by": floor.budget if floor else None,
     }
+
+
+def describe_bounds(written: Written) -> dict[str, Any]:
+    """Show one autoscaler's result, each bound as minReplicas and maxReplicas."""
+    plan: Bounds = written.plan
+    return {"before": list(plan.before), "after": list(plan.after), "changed": written.changed}

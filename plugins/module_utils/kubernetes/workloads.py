@@ -13,9 +13,18 @@ from urllib.parse import quote
 from ..errors import BadInput, PreconditionFailed
 from ..schema import closest
 from .client import brief
+from .resources import Pod, parse_pod
+from .selectors import Selector, parse_selector
 
-KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+KINDS = {
+    "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+}
+GROUPS = {"HorizontalPodAutoscaler": "/apis/autoscaling/v2"}
 REMEMBERED = "platform.recovery/replicas"
+# What is remembered of the workloads of this name in other regions.
+SIZES = "platform.recovery/sizes"
 # What we set when we remembered. As long as the size is still that, the memory is ours to restore.
 SCALED_TO = "platform.recovery/scaled-to"
 GAVE_UP = "ProgressDeadlineExceeded"
@@ -65,31 +74,6 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Selector:
-    """A label selector."""
-
-    labels: tuple[tuple[str, str], ...] = ()
-    expressions: tuple[tuple[str, str, frozenset[str]], ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Say whether labels are selected. An empty selector selects nothing: it would mean everything."""
-        if not self.labels and not self.expressions:
-            return False
-        return all(labels.get(key) == value for key, value in self.labels) and all(
-            holds(operator, labels.get(key), values) for key, operator, values in self.expressions
-        )
-
-    def query(self) -> str:
-        """Write the selector as the API's labelSelector parameter."""
-        parts = [f"{key}={value}" for key, value in self.labels]
-        for key, operator, values in self.expressions:
-            names = f"({','.join(sorted(values))})"
-            words = {"In": f"{key} in {names}", "NotIn": f"{key} notin {names}", "Exists": key}
-            parts.append(words.get(operator, f"!{key}"))
-        return ",".join(parts)
-
-
-@dataclass(frozen=True)
 class GivenUp:
     """That a Deployment's controller waits no longer for a rollout: when it last said so, and in which words."""
 
@@ -129,6 +113,8 @@ class Workload:
     selector: Selector
     status: Status
     held: str | None = None
+    pod: Pod = field(default_factory=Pod)
+    sizes: str | None = None
 
     def complete(self) -> bool:
         """Say whether every pod is of the newest template and available, and no older one is left."""
@@ -183,8 +169,8 @@ class Scale:
 
 
 def collection(namespace: str, kind: str) -> str:
-    """Give the path of all workloads of a kind in a namespace."""
-    return path_of(namespace, KINDS[kind], "/apis/apps/v1")
+    """Give the path of all objects of a kind that we change in a namespace."""
+    return path_of(namespace, KINDS[kind], GROUPS.get(kind, "/apis/apps/v1"))
 
 
 def path_of(namespace: str, plural: str, group: str = "/api/v1") -> str:
@@ -195,7 +181,8 @@ def path_of(namespace: str, plural: str, group: str = "/api/v1") -> str:
 def parse(kind: str, item: Mapping[str, Any]) -> Workload:
     """Read an API object."""
     meta, spec, status = item["metadata"], item["spec"], item.get("status") or {}
-    pod = spec["template"].get("spec") or {}
+    template = spec["template"]
+    pod = template.get("spec") or {}
     annotations = meta.get("annotations") or {}
     return Workload(
         kind=kind,
@@ -207,6 +194,7 @@ def parse(kind: str, item: Mapping[str, Any]) -> Workload:
         replicas=spec.get("replicas", 1),
         remembered=annotations.get(REMEMBERED),
         scaled_to=annotations.get(SCALED_TO),
+        sizes=annotations.get(SIZES),
         containers=tuple(
             parse_container(container, f"/spec/template/spec/{section}/{index}")
             for section in ("initContainers", "containers")
@@ -215,6 +203,7 @@ def parse(kind: str, item: Mapping[str, Any]) -> Workload:
         selector=parse_selector(spec.get("selector") or {}),
         status=parse_status(status),
         held=held(kind, spec),
+        pod=parse_pod(template.get("metadata") or {}, pod),
     )
 
 
@@ -242,17 +231,6 @@ def source_of(value_from: Mapping[str, Any] | None) -> str | None:
         if reference:
             return f"key {reference.get('key')} of {word} {reference.get('name')}"
     return f"the pod itself ({', '.join(sorted(value_from))})"
-
-
-def parse_selector(selector: Mapping[str, Any]) -> Selector:
-    """Read a label selector."""
-    return Selector(
-        tuple(sorted((selector.get("matchLabels") or {}).items())),
-        tuple(
-            (entry["key"], entry["operator"], frozenset(entry.get("values") or ()))
-            for entry in selector.get("matchExpressions") or []
-        ),
-    )
 
 
 def parse_status(status: Mapping[str, Any]) -> Status:
@@ -285,15 +263,6 @@ def held(kind: str, spec: Mapping[str, Any]) -> str | None:
     if kind == "StatefulSet" and partition:
         return f"its update is held at partition {partition}"
     return None
-
-
-def holds(operator: str, value: str | None, values: frozenset[str]) -> bool:
-    """Evaluate one match expression."""
-    if operator == "Exists":
-        return value is not None
-    if operator == "DoesNotExist":
-        return value is None
-    return (value in values) == (operator == "In")
 
 
 def plan_repoint(target: Target, workload: Workload, variable: str, value: str) -> Repoint:
@@ -379,16 +348,25 @@ def missing(target: Target, workload: Workload, variable: str) -> BadInput:
     )
 
 
-def plan_scale(target: Target, workload: Workload, wanted: int | None) -> Scale:
+def plan_scale(target: Target, workload: Workload, wanted: int | None, *, at_least: bool = False) -> Scale:
     """Plan a size; None means the remembered one. The former size travels in the same patch, so it cannot get lost.
 
     What is remembered stays, because after a kill between two runs the present size is not the former one, unless the
     present size is not what we set either: then somebody else has scaled it since, and theirs is the size to keep.
+
+    With `at_least` a size that is larger already stays, and one that an autoscaler governs is not restored: what was
+    remembered of it is dropped.
     """
     kept = remembered_size(target, workload)
     ours = kept is not None and workload.scaled_to == str(workload.replicas)
     if wanted is None:
+        if at_least and workload.replicas and kept is not None:
+            return Scale(
+                workload.replicas, workload.replicas, None, scale_patch(workload, workload.replicas, None, None)
+            )
         return plan_restore(workload, kept, ours)
+    if at_least:
+        wanted = max(wanted, workload.replicas)
     former = kept if ours else workload.replicas
     if workload.replicas == wanted:
         return Scale(wanted, wanted, kept if ours else None, None)

@@ -94,8 +94,12 @@ def running(folder: Path, address: str, etcd_address: str) -> Iterator[Plane]:
         wait_for(lambda: healthy(client), "the API server", 60)
         shared = [f"--kubeconfig={kubeconfig}", f"--bind-address={address}", "--leader-elect=false"]
         shared += ["--kube-api-qps=200", "--kube-api-burst=400"]
-        controllers = "--controllers=deployment,replicaset,statefulset"
+        controllers = (
+            "--controllers=deployment,replicaset,statefulset,disruption,resourcequota,horizontalpodautoscaling"
+        )
         sizes = ["--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20"]
+        # Nobody measures anything here: what an autoscaler does is to hold its bounds, and that within a second.
+        sizes += ["--horizontal-pod-autoscaler-sync-period=1s"]
         start("controller-manager", *command("kube-controller-manager"), *shared, controllers, *sizes)
         plane = Plane(folder, address, kubeconfig, client, processes)
         plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
@@ -297,9 +301,16 @@ def status(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def clean(plane: Plane) -> None:
-    """Delete all workloads and wait until their pods are gone."""
-    for kind in ("deployments", "statefulsets"):
-        collection = f"/apis/apps/v1/namespaces/{NAMESPACE}/{kind}"
+    """Delete all workloads, what limits them and what was granted, and wait until their pods are gone."""
+    for kind in (
+        "autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+        "policy/v1/namespaces/{}/poddisruptionbudgets",
+        "rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+        "apps/v1/namespaces/{}/deployments",
+        "apps/v1/namespaces/{}/statefulsets",
+    ):
+        plane.call("DELETE", f"/apis/{kind.format(NAMESPACE)}")
+    for collection in (f"/api/v1/namespaces/{NAMESPACE}/resourcequotas", "/api/v1/nodes"):
         plane.call("DELETE", collection)
     # Nobody collects garbage here: what the workloads owned is deleted by hand.
     plane.call("DELETE", f"/apis/apps/v1/namespaces/{NAMESPACE}/replicasets")

@@ -14,18 +14,17 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import Ba
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.bulk import connections_for, run_all
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import ApiError
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.diagnose import pod_reason, worst
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.gone import Owners
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import paced
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout_lost
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import Owners
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.selectors import Selector, parse_selector
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.vantage import readiness
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import (
     REMEMBERED,
     SCALED_TO,
-    Selector,
     Target,
     Workload,
     parse,
-    parse_selector,
     plan_repoint,
     plan_scale,
 )

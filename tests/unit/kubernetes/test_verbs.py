@@ -31,9 +31,10 @@ from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progr
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.rollout import rollout
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.selectors import Selector
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.transport import Deadline
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.vantage import observe
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import Selector, Target, Workload
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.workloads import Target, Workload
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 
 from .conftest import FakeApi, Reply, Request, Script, deployment, listing

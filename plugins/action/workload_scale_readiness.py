@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check whether many workloads could be scaled up right now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import Fleet, opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import Rules
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import ROLE, checks
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import load_snapshot, parse_size
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.waves import levels
+from ansible_collections.platform.recovery.plugins.module_utils.readiness import Check, Checklist, result
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "workload_scale_readiness"
+    MAPS = frozenset({"clusters"})
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Read, decide, and ask for our rights."""
+        on = Checklist(ROLE, call.options["name"])
+        return result(call.run, on.attempt("clusters", lambda: judge(on, call.options)))
+
+
+def judge(on: Checklist, options: dict[str, Any]) -> list[Check]:
+    """Check all clusters that are not given up."""
+    size = parse_size(options["replicas"], options["lost_region"])
+    rules = Rules(
+        autoscalers=options["autoscalers"] == "respect",
+        budgets=options["disruption_budgets"] == "respect",
+        order=levels(options["services"]),
+        snapshot=load_snapshot(options["snapshot"]),
+    )
+    with opened(options, check=True) as (fleet, targets):
+        return checks(options["name"], fleet, targets, size, rules) + given_up(on, fleet)
+
+
+def given_up(on: Checklist, fleet: Fleet) -> list[Check]:
+    """Say of clusters that are lost by the operator's word that nobody asked them."""
+    mend = "leave them out of recovery_lost_clusters once they are back"
+    return [on.judged(f"cluster {name}", None, "not asked", "an answer", mend) for name in fleet.lost]
