@@ -58,6 +58,10 @@ def diagnose(clients: Mapping[str, Client], failed: Mapping[Target, Workload]) -
 
 
 def _look(client: Client, workload: Workload, deadline: Deadline) -> Diagnosis:
+    if workload.status.refused:
+        # Its pods that are there are not what is wrong.
+        event = _last_event(client, workload.namespace, workload.name, deadline)
+        return Diagnosis(reason=f"no more pods are made: {workload.status.refused}", event=event)
     path = path_of(workload.namespace, "pods")
     pods, _ = client.list(
         path,

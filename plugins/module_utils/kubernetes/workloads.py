@@ -94,6 +94,8 @@ class Status:
     update_revision: str = ""
     unready_since: str | None = None
     gave_up: GivenUp | None = None
+    # Why no pod can be made, in the API server's words: a quota, or whoever else admits pods.
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,7 @@ def parse_status(status: Mapping[str, Any]) -> Status:
     """Read a status; what is zero is left out by the API."""
     conditions = {entry.get("type"): entry for entry in status.get("conditions") or []}
     available, progressing = conditions.get("Available") or {}, conditions.get("Progressing") or {}
+    failure = conditions.get("ReplicaFailure") or {}
     stamp = str(progressing.get("lastUpdateTime") or progressing.get("lastTransitionTime") or "")
     gave_up = GivenUp(stamp, brief(str(progressing.get("message") or GAVE_UP)))
     return Status(
@@ -249,6 +252,7 @@ def parse_status(status: Mapping[str, Any]) -> Status:
         update_revision=status.get("updateRevision", ""),
         unready_since=available.get("lastTransitionTime") if available.get("status") == "False" else None,
         gave_up=gave_up if progressing.get("reason") == GAVE_UP else None,
+        refused=brief(str(failure.get("message") or "")) if failure.get("status") == "True" else "",
     )
 
 

@@ -110,6 +110,15 @@ def test_a_quota_without_room_refuses_before_anything_is_touched(plane: Plane) -
     assert scale(*whole(plane), 2, None, RULES)["scaled"] == 2
 
 
+def test_what_no_pod_can_be_made_for_is_told_in_the_servers_words(plane: Plane) -> None:
+    create(plane, workload("user-service", replicas=1))
+    ready(plane, "user-service")
+    quotas = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
+    plane.call("POST", quotas, {"metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}})
+    with pytest.raises(StepTimeout, match=r"no more pods are made: .*exceeded quota: few, requested: pods=1"):
+        scale(*whole(plane, seconds=2.0), 4, None, Rules())
+
+
 def used_cpu(plane: Plane) -> str | None:
     found = plane.call("GET", f"/api/v1/namespaces/{NAMESPACE}/resourcequotas/compute")
     used: dict[str, str] = found.get("status", {}).get("used", {})

@@ -56,6 +56,13 @@ def test_complete_means_new_available_and_nothing_old(kind: str, more: dict[str,
     assert read(kind, **more).complete() is complete
 
 
+def test_why_no_pod_is_made_is_read() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": 'pods "x" is forbidden: exceeded quota: few'}
+    assert read(status={"conditions": [failure]}).status.refused.endswith("exceeded quota: few")
+    assert read(status={"conditions": [{**failure, "status": "False"}]}).status.refused == ""
+    assert read().status.refused == ""
+
+
 def test_a_patch_carries_its_lock_and_touches_one_value() -> None:
     plan = plan_repoint(TARGET, read(), "DB_HOST", "db.east")
     assert (plan.containers, plan.before, plan.after) == (("app",), "db.west", "db.east")

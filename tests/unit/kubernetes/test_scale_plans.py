@@ -383,6 +383,38 @@ def test_a_server_that_asks_to_wait_is_obeyed_and_all_is_done(fake: FakeApi) -> 
     assert len(fake.asked("PATCH")) == 40 + early
 
 
+def test_a_thousand_cost_a_patch_each_and_a_few_lists(fake: FakeApi) -> None:
+    names = [f"svc-{number}" for number in range(1000)]
+    patched: set[str] = set()
+    node = {
+        "metadata": {"name": "a"},
+        "spec": {},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"pods": "5000"}},
+    }
+
+    def script(request: Request) -> Reply:
+        name = request.path.rpartition("/")[2]
+        if request.method == "PATCH":
+            patched.add(name)
+            return Reply(body={"metadata": {"generation": 2}})
+        if "watch=1" in request.query:
+            return Reply(lines=(), hang=True)
+        if name == "deployments":
+            return listing(*(deployment(one, replicas=3 if one in patched else 1) for one in names))
+        return listing(*([node] if name == "nodes" else []))
+
+    fake.script = script
+    spaces = [{"cluster": "fake", "namespace": "production"}]
+    fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, [], Settings(timeout_seconds=60), spaces)
+    told: list[str] = []
+    result = scale(fleet, targets, 3, told.append, Rules(capacity="require", autoscalers=True, budgets=True))
+    assert (result["total"], result["scaled"]) == (1000, 1000)
+    assert len(fake.asked("PATCH")) == 1000
+    assert len(fake.asked("GET")) <= 10, "one of each kind, and the workloads once more"
+    assert fake.connections <= 20
+    assert {"scale: 1000 of 1000 patched", "1000 of 1000 workloads ready"} <= set(told)
+
+
 def test_a_watch_that_is_told_to_wait_holds_the_others_too(fake: FakeApi) -> None:
     fake.script = lambda _: Reply(429, {}, {"Retry-After": "0.5"})
     client = fake.client()
