@@ -28,6 +28,7 @@ class Pod:
     address: str = ""
     pid: int = 0
     ready: bool = False
+    restarts: int = 0
 
     @property
     def target(self) -> str:
@@ -74,7 +75,8 @@ def _listed(region: str, item: dict[str, Any], row: dict[str, Any]) -> Pod:
     name, status = item["metadata"]["name"], item.get("status", {})
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", []))
     service = item["metadata"].get("labels", {}).get("app", name.rsplit("-", 2)[0])
-    return Pod(region, service, name, status.get("podIP", ""), row.get("pid", 0), ready)
+    restarts = sum(one["restartCount"] for one in status.get("containerStatuses", []))
+    return Pod(region, service, name, status.get("podIP", ""), row.get("pid", 0), ready, restarts)
 
 
 def resident_kib(pid: int) -> int:
