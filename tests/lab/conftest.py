@@ -40,8 +40,7 @@ class LabUnderTest:
         return done
 
     def make_healthy(self) -> None:
-        if self.run("up", "--profile", "small", "--postgresql", "18", ok=False).returncode:
-            self.run("reset")
+        self.run("up", "--fresh", "--profile", "small", "--postgresql", "18")
 
     def status(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
