@@ -96,8 +96,13 @@ def _kinds(api: Api) -> list[tuple[str, str, str]]:
 
 def _listed(api: Api, root: str, plural: str, kind: str) -> list[Content]:
     group_version = root.removeprefix("/apis/").removeprefix("/api/")
-    listed = api.call("GET", f"{root}/{plural}", done=404) or {}  # a kind may go with its definition
-    return [{**one, "apiVersion": group_version, "kind": kind} for one in listed.get("items", [])]
+    try:
+        items = api.call("GET", f"{root}/{plural}")["items"]
+    except Refused as error:
+        if error.status != 404:  # a kind goes with its definition
+            raise
+        items = []
+    return [{**one, "apiVersion": group_version, "kind": kind} for one in items]
 
 
 def _item(root: str, plural: str, one: Content) -> Item:
@@ -177,7 +182,7 @@ def compare(wanted: Mapping[str, Content], seen: Iterable[Item]) -> Plan:
     )
 
 
-def put_back(cluster: Cluster, wanted: Mapping[str, Content], seconds: float = 15) -> None:
+def put_back(cluster: Cluster, wanted: Mapping[str, Content], seconds: float = 30) -> None:
     """Make the control plane hold what is wanted and nothing else, and see that it does."""
 
     def settled() -> None:
@@ -197,7 +202,7 @@ def put_back(cluster: Cluster, wanted: Mapping[str, Content], seconds: float = 1
 def _replace_worn_pods(api: Api, cluster: Cluster) -> None:
     """End the pods that have crashed or stand still: their node would let the next crash wait longer than the first."""
     for pod in pods.find(cluster):
-        if pod.restarts or pod.state != "running":
+        if pod.crashed or pod.state != "running":
             _delete(api, f"/api/v1/namespaces/{addresses.NAMESPACE}/pods/{pod.name}")
 
 

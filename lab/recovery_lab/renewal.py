@@ -27,8 +27,10 @@ from .survey import Survey, require_health
 from .topology import Server
 from .wait import NotYet, until
 
-# What runs writes beside its configuration.
-WRITTEN = ("pods.json",)
+# What can be judged here. Where there is another kind of server, all of them start anew.
+KINDS = {"postgresql", "kubernetes", "dns", "edge"}
+# What runs writes beside its configuration, and under a name of the moment at first.
+WRITTEN = ("pods.json", "pods.json.new")
 # By these servers know each other: all of them would have to learn what is new.
 COMMON = ("pki", "ssh", "secrets")
 
@@ -75,6 +77,9 @@ def renew(lab: Lab) -> Survey:
 
 def _configure(lab: Lab) -> set[str]:
     """Write all files and definitions as this checkout has them; name the servers of which a file was another."""
+    unknown = sorted({server.kind for server in lab.layout.servers} - KINDS)
+    if unknown:
+        raise LabError(f"Nothing here can judge {', '.join(unknown)}.")
     if not lab.state.first.exists():
         raise LabError("It is not known what the servers held at first.")
     if not _runs(lab.programs["lab-supervisor"], (supervisor.lab() or {}).get("pid", 0)):

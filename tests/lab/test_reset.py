@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -18,9 +19,11 @@ from typing import Any
 import psycopg2
 import pytest
 
+from recovery_lab import databases, lifecycle, network
+from recovery_lab.screen import Screen
 from tests.support.whole import Kubernetes, differences, whole
 
-from .conftest import LabUnderTest, eventually, processes_below
+from .conftest import LabUnderTest, call, eventually, processes_below
 
 pytestmark = pytest.mark.lab
 
@@ -40,25 +43,28 @@ def first(lab: LabUnderTest) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def healthy(lab: LabUnderTest, first: dict[str, Any]) -> Iterator[None]:
+def healthy(lab: LabUnderTest, first: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each of these tests leaves the first state behind, unless it fails."""
     del first
+    failures = request.session.testsfailed
     yield
-    lab.make_healthy()
+    if request.session.testsfailed != failures:
+        lab.make_healthy()
 
 
-def require_first(lab: LabUnderTest, first: dict[str, Any]) -> None:
-    """Pods that end are still seen for a moment, as processes."""
+def require_first(lab: LabUnderTest, first: dict[str, Any]) -> dict[str, int]:
+    """Pods that end are still seen for a moment, as processes. Give the processes of all servers, and of the pods."""
     deadline = time.monotonic() + 5
-    while left := differences(first, whole(lab.status())):
+    while left := differences(first, whole(status := lab.status())):
         assert time.monotonic() < deadline, "\n".join(left)
         time.sleep(0.1)
+    return pids(status)
 
 
-def pids(lab: LabUnderTest) -> dict[str, int]:
-    """The processes of all servers, and of the pods."""
-    rows = lab.servers()
-    found = {one["target"]: one["pid"] for row in rows.values() for one in row["instances"]}
-    return found | {name: row["pid"] for name, row in rows.items() if row["kind"] == "service"}
+def pids(status: dict[str, Any]) -> dict[str, int]:
+    rows = status["servers"]
+    found = {one["target"]: one["pid"] for row in rows for one in row["instances"]}
+    return found | {row["target"]: row["pid"] for row in rows if row["kind"] == "service"}
 
 
 def anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -67,12 +73,16 @@ def anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {"/".join(name.split("/")[:2]) if name.count("/") > 1 and "service/" in name else name for name in changed}
 
 
-def broken(fault: str, *targets: str) -> Disturb:
+def all_of(*disturbances: Disturb) -> Disturb:
     def disturb(lab: LabUnderTest) -> None:
-        for target in targets:
-            lab.run("break", fault, target)
+        for one in disturbances:
+            one(lab)
 
     return disturb
+
+
+def broken(fault: str, target: str) -> Disturb:
+    return lambda lab: lab.run("break", fault, target)
 
 
 def kubernetes(lab: LabUnderTest, region: str, *calls: tuple[str, str, Any]) -> None:
@@ -179,6 +189,10 @@ def append(name: str) -> Disturb:
     return disturb
 
 
+def freeze_a_pod(lab: LabUnderTest) -> None:
+    lab.run("break", "freeze", lab.pods("ai-service")[0]["target"])
+
+
 def kill_program(name: str) -> Disturb:
     def disturb(lab: LabUnderTest) -> None:
         for pid in processes_below(Path(lab.status()["state_folder"])):
@@ -191,18 +205,10 @@ def kill_program(name: str) -> Disturb:
 
 def meddle_with_links(lab: LabUnderTest) -> None:
     del lab
-    calls = {
-        "proxies": {"name": "mine", "listen": "127.0.0.21:7777", "upstream": "127.1.0.80:8080", "enabled": True},
-        "proxies/operator-to-us-west-2.edge-8080/toxics": {"type": "limit_data", "attributes": {"bytes": 10}},
-        "proxies/operator-to-us-east-1.edge-8080": {"enabled": False},
-    }
-    for path, body in calls.items():
-        import http.client
-        import json
-
-        with closing(http.client.HTTPConnection("127.0.0.20", 8474, timeout=5)) as connection:
-            connection.request("POST", f"/{path}", json.dumps(body))
-            assert connection.getresponse().status < 300
+    mine = {"name": "mine", "listen": "127.0.0.21:7777", "upstream": "127.1.0.80:8080", "enabled": True}
+    network.call("POST", "/proxies", mine)
+    network.call("POST", "/proxies/operator-to-us-west-2.edge-8080/toxics", {"type": "timeout"})
+    network.call("POST", "/proxies/operator-to-us-east-1.edge-8080", {"enabled": False})
 
 
 DATABASES = {f"{region}/postgresql/{part}" for region in (WEST, EAST) for part in ("postgres", "guard")}
@@ -216,30 +222,34 @@ PRODUCTION = "/api/v1/namespaces/production"
 SERVERS: dict[str, tuple[Disturb, set[str]]] = {
     "nothing": (lambda _: None, set()),
     "a killed primary": (broken("kill", f"{WEST}/postgresql"), DATABASES),
-    "a stopped standby": (broken("stop", f"{EAST}/postgresql"), DATABASES),
-    "a frozen primary": (broken("freeze", f"{WEST}/postgresql"), DATABASES),
+    "a frozen primary, a stopped standby": (
+        all_of(broken("freeze", f"{WEST}/postgresql"), broken("stop", f"{EAST}/postgresql")),
+        DATABASES,
+    ),
     "a killed guard": (broken("kill", f"{EAST}/postgresql/guard"), DATABASES),
     "an isolated region": (broken("isolate", WEST), DATABASES),
-    "an isolated edge, a slow database": (
-        lambda lab: (lab.run("break", "isolate", f"{EAST}/edge"), lab.run("break", "slow", f"{WEST}/postgresql")),
-        set(),
+    "edges, DNS and links": (
+        all_of(
+            broken("kill", f"{EAST}/edge"),
+            append(f"{WEST}/edge/caddy.json"),
+            broken("freeze", f"{EAST}/dns"),
+            broken("isolate", f"{WEST}/edge"),
+            broken("slow", f"{WEST}/postgresql"),
+            meddle_with_links,
+        ),
+        {f"{EAST}/edge/caddy", f"{WEST}/edge/caddy", DNS},
     ),
-    "a killed edge": (broken("kill", f"{EAST}/edge"), {f"{EAST}/edge/caddy"}),
-    "a frozen DNS": (broken("freeze", f"{EAST}/dns"), {DNS}),
+    "a dead network": (kill_program("toxiproxy"), DATABASES),
     "a killed scheduler": (broken("kill", f"{EAST}/kubernetes/scheduler"), PLANE | PODS | {DNS}),
     "a frozen control plane": (broken("freeze", f"{EAST}/kubernetes"), PLANE | PODS | {DNS}),
     "a killed region": (broken("kill", EAST), DATABASES | PLANE | PODS | {DNS, f"{EAST}/edge/caddy"}),
-    "a pod in its back-off": (crash_a_pod_twice, {f"{WEST}/user-service"}),
-    "a frozen pod": (
-        lambda lab: lab.run("break", "freeze", lab.pods("ai-service")[0]["target"]),
-        {f"{WEST}/ai-service"},
+    "a pod in its back-off, a frozen one": (
+        all_of(crash_a_pod_twice, freeze_a_pod),
+        {f"{WEST}/user-service", f"{WEST}/ai-service"},
     ),
-    "a dead network": (kill_program("toxiproxy"), DATABASES),
-    "links that somebody has changed": (meddle_with_links, set()),
     "a failed over database": (fail_over, DATABASES | ALL_PODS),
     "a database that is back": (fail_over_and_back, DATABASES | {f"{WEST}/ai-service"}),
     "what a killed drill leaves": (drill_left_over, set()),
-    "another file of an edge": (append(f"{EAST}/edge/caddy.json"), {f"{EAST}/edge/caddy"}),
     "extra objects": (
         objects(
             EAST,
@@ -311,44 +321,69 @@ SERVERS: dict[str, tuple[Disturb, set[str]]] = {
 @pytest.mark.parametrize("name", SERVERS)
 def test_after_a_reset_all_is_as_at_first(lab: LabUnderTest, first: dict[str, Any], name: str) -> None:
     disturb, expected = SERVERS[name]
-    before = pids(lab)
+    before = pids(lab.status())
     disturb(lab)
     done = lab.run("reset")
-    assert "made anew" not in done.stderr or expected & PLANE, done.stderr
-    require_first(lab, first)
-    assert anew(before, pids(lab)) == expected
-    for region in (WEST, EAST):
-        assert lab.write(region)[0] == 201
+    assert "Everything is made anew" not in done.stderr, done.stderr
+    assert anew(before, require_first(lab, first)) == expected
 
 
-ROWS = ("insert into users (key, value) values ('k', 'v')", "delete from users")
-TOUCHES: dict[str, Disturb] = {
-    "a row": sql(WEST, ROWS[0]),
-    "a row that is gone again": sql(WEST, *ROWS),
-    "a number of a sequence": sql(WEST, "select nextval('users_id_seq')"),
-    "a database": sql(WEST, "create database extra"),
-    "a role": sql(WEST, "create role extra login"),
-    "a dropped table": sql(WEST, "drop table ai_requests"),
-    "a setting": sql(WEST, "alter system set work_mem = '1MB'", "select pg_reload_conf()"),
-    "a setting for the next start": sql(EAST, "alter system set max_connections = 300"),
-    "a setting of a database": sql(WEST, "alter database platform_db set default_transaction_read_only = on"),
-    "a physical slot": sql(WEST, "select pg_create_physical_replication_slot('extra')"),
-    "a slot of the standby": sql(EAST, "select pg_create_physical_replication_slot('extra')"),
-    "a segment of WAL": sql(WEST, "select pg_switch_wal()"),
-    "a promotion": sql(EAST, "select pg_promote()"),
-    "a configuration file": append(f"{EAST}/postgresql/postgresql.conf"),
-    "an access rule": append(f"{WEST}/postgresql/pg_hba.conf"),
-    "a limit of its process": limit_files,
+# What is done to a database, and by what that is seen. The last one cannot be followed by another.
+TOUCHES: dict[str, tuple[Disturb, str]] = {
+    "a row": (sql(WEST, "insert into users (key, value) values ('k', 'v')"), f"{WEST}/postgresql: next"),
+    "a number of a sequence": (sql(WEST, "select nextval('users_id_seq')"), f"{WEST}/postgresql: sequences"),
+    "a database": (sql(WEST, "create database extra"), f"{WEST}/postgresql: next"),
+    "a role": (sql(WEST, "create role extra login"), f"{WEST}/postgresql: next"),
+    "a dropped table": (sql(WEST, "drop table ai_requests"), f"{WEST}/postgresql: next"),
+    "a setting": (
+        sql(WEST, "alter system set work_mem = '1MB'", "select pg_reload_conf()"),
+        f"{WEST}/postgresql: settings",
+    ),
+    "a setting for the next start": (sql(EAST, "alter system set max_connections = 300"), f"{EAST}/postgresql: files"),
+    "a setting of a role": (sql(WEST, "alter role platform_app set work_mem = '1MB'"), f"{WEST}/postgresql: next"),
+    "a slot": (sql(WEST, "select pg_create_physical_replication_slot('extra')"), f"{WEST}/postgresql: slots"),
+    "a slot of the standby": (
+        sql(EAST, "select pg_create_physical_replication_slot('x')"),
+        f"{EAST}/postgresql: slots",
+    ),
+    "a segment of WAL": (sql(WEST, "select pg_switch_wal()"), f"{WEST}/postgresql: archive"),
+    "a configuration": (append(f"{EAST}/postgresql/postgresql.conf"), f"{EAST}/postgresql: configuration"),
+    "an access rule": (append(f"{WEST}/postgresql/pg_hba.conf"), f"{WEST}/postgresql: configuration"),
+    "a limit of its process": (limit_files, f"{WEST}/postgresql: limits"),
+    "a promotion": (sql(EAST, "select pg_promote()"), f"{EAST}/postgresql: timeline"),
 }
 
 
-@pytest.mark.parametrize("name", TOUCHES)
-def test_a_database_that_was_touched_is_put_back(lab: LabUnderTest, first: dict[str, Any], name: str) -> None:
-    before = pids(lab)
-    TOUCHES[name](lab)
+def test_every_touch_of_a_database_is_seen_and_all_are_put_back(lab: LabUnderTest, first: dict[str, Any]) -> None:
+    running = lifecycle.load(Screen())
+    for name, (touch, expected) in TOUCHES.items():
+        before = json.loads(json.dumps(databases.observe(running)))
+        touch(lab)
+
+        def seen(before: dict[str, Any] = before, expected: str = expected) -> bool:
+            return expected in databases.differences(before, databases.observe(running))
+
+        try:
+            eventually(seen, seconds=5)
+        except AssertionError:
+            pytest.fail(f"{name} was not seen")
+    assert databases.touched(running)
     lab.run("reset")
     require_first(lab, first)
-    assert anew(before, pids(lab)) == DATABASES
+    assert databases.touched(running) == []
+
+
+def test_each_pod_takes_writes_at_once_after_a_reset(lab: LabUnderTest, first: dict[str, Any]) -> None:
+    """None is left with a connection to the database that is gone."""
+    lab.write(WEST)
+    lab.run("reset")
+    pods = [row for row in lab.status()["servers"] if row["kind"] == "service"]
+    for number, row in enumerate(pods):
+        assert call(row["connect"]["url"], "POST", "/rows", {"key": f"k{number}", "value": "v"})[0] == 201, row[
+            "target"
+        ]
+    lab.run("reset")
+    require_first(lab, first)
 
 
 def test_a_client_that_was_forgotten_is_cut_off(lab: LabUnderTest, first: dict[str, Any]) -> None:
@@ -373,13 +408,13 @@ def test_what_cannot_be_judged_is_made_anew(lab: LabUnderTest, first: dict[str, 
     """By its own account of the first state it would do nothing."""
     lab.write(WEST)
     shutil.rmtree(Path(lab.status()["state_folder"]) / "first")
-    before = pids(lab)
+    before = pids(lab.status())
     assert "not known what the servers held at first" in lab.run("reset").stderr
-    require_first(lab, first)
-    assert len(anew(before, pids(lab))) == len(anew(before, {}))
-    before = pids(lab)
+    after = require_first(lab, first)
+    assert len(anew(before, after)) == len(anew(before, {}))
+    # By now it is known again.
     lab.run("reset")
-    assert anew(before, pids(lab)) == set()
+    assert anew(after, pids(lab.status())) == set()
 
 
 def test_up_fresh_needs_no_running_lab_and_takes_another_version(lab: LabUnderTest, first: dict[str, Any]) -> None:
@@ -390,9 +425,10 @@ def test_up_fresh_needs_no_running_lab_and_takes_another_version(lab: LabUnderTe
     lab.run("up", "--fresh", "--postgresql", "15")
     status = lab.status()
     assert (status["healthy"], status["postgresql_version"]) == (True, "15")
-    before = pids(lab)
+    before = pids(lab.status())
     lab.write(WEST)
     lab.run("up", "--fresh")
     assert lab.status()["postgresql_version"] == "15"
-    assert anew(before, pids(lab)) == DATABASES
+    assert anew(before, pids(lab.status())) == DATABASES
     assert lab.sql(f"{WEST}/postgresql", "select count(*) from users") == [(0,)]
+    lab.make_healthy()

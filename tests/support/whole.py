@@ -150,7 +150,7 @@ def plain(item: dict[str, Any]) -> dict[str, Any]:
         return {
             "labels": metadata["labels"],
             "container": {key: value for key, value in container.items() if key != "volumeMounts"},
-            "restarts": [one["restartCount"] for one in status["containerStatuses"]],
+            "crashed": [crashed(one.get("lastState", {})) for one in status["containerStatuses"]],
             "ready": [one["ready"] for one in status["containerStatuses"]],
         }
     if "holderIdentity" in kept.get("spec", {}):
@@ -160,6 +160,11 @@ def plain(item: dict[str, Any]) -> dict[str, Any]:
     if "replicas" in kept.get("spec", {}):
         kept["status"] = {key: item["status"].get(key) for key in ("replicas", "readyReplicas", "observedGeneration")}
     return {"metadata": metadata, **kept}
+
+
+def crashed(last: dict[str, Any]) -> bool:
+    """Tell whether a container has ended other than with its node, from which it starts as if for the first time."""
+    return "terminated" in last and last["terminated"].get("message") != "the node agent ended"
 
 
 def links() -> dict[str, Any]:
