@@ -417,18 +417,8 @@ def test_what_cannot_be_judged_is_made_anew(lab: LabUnderTest, first: dict[str, 
     assert anew(after, pids(lab.status())) == set()
 
 
-def test_up_fresh_needs_no_running_lab_and_takes_another_version(lab: LabUnderTest, first: dict[str, Any]) -> None:
+def test_up_fresh_needs_no_running_lab(lab: LabUnderTest, first: dict[str, Any]) -> None:
     lab.write(WEST)
     lab.run("down")
     lab.run("up", "--fresh")
     require_first(lab, first)
-    lab.run("up", "--fresh", "--postgresql", "15")
-    status = lab.status()
-    assert (status["healthy"], status["postgresql_version"]) == (True, "15")
-    before = pids(lab.status())
-    lab.write(WEST)
-    lab.run("up", "--fresh")
-    assert lab.status()["postgresql_version"] == "15"
-    assert anew(before, pids(lab.status())) == DATABASES
-    assert lab.sql(f"{WEST}/postgresql", "select count(*) from users") == [(0,)]
-    lab.make_healthy()
