@@ -36,7 +36,7 @@ compat: setup ## The unit and playbook tests on the oldest and the newest ansibl
 	@scripts/compat
 
 integration: setup ## Tests on real servers
-	recovery-lab up || recovery-lab reset
+	recovery-lab up --fresh
 	pytest -q -m "not slow" tests/integration tests/lab
 
 molecule: setup ## A scenario per role and per checklist
@@ -57,7 +57,7 @@ bench: setup ## Benchmarks, ratios within one run; BENCH=name for one
 	PYTHONPATH=.collections:runner:lab python -m tests.benchmarks $(BENCH)
 
 faults: setup ## The long fault campaigns; RECOVERY_FAULTS_SECONDS bounds each, docs/faults.md is renewed
-	recovery-lab up || recovery-lab reset
+	recovery-lab up --fresh
 	RECOVERY_FAULTS_RECORD=1 pytest -q tests/faults
 	pytest -q -m slow tests/integration
 

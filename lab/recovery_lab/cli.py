@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("up", help="bring the lab up, or complete it")
     one.add_argument("--profile", choices=PROFILES, help="default: that of the last time, else small")
     one.add_argument("--postgresql", choices=POSTGRESQL_VERSIONS, help="major version; default: the last one, else 18")
+    one.add_argument("--fresh", action="store_true", help="in its first healthy state, whatever it is in now")
     one.set_defaults(command=_up)
     commands.add_parser("down", help="end every process; the data stays").set_defaults(command=_down)
     commands.add_parser("reset", help="back to the first healthy state, data included").set_defaults(command=_reset)
@@ -86,7 +87,7 @@ def _build(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _up(options: argparse.Namespace, screen: Screen) -> int:
-    return 0 if lifecycle.up(screen, options.profile, options.postgresql).healthy else 1
+    return 0 if lifecycle.up(screen, options.profile, options.postgresql, fresh=options.fresh).healthy else 1
 
 
 def _down(_: argparse.Namespace, screen: Screen) -> int:

@@ -8,6 +8,7 @@ import os
 import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def own(path: Path) -> Path:
     if path.is_dir() and not path.is_symlink():
         for folder, folders, files in os.walk(path):
             for name in folders + files:
-                os.chown(os.path.join(folder, name), NOBODY, NOBODY, follow_symlinks=False)
+                with suppress(FileNotFoundError):  # who works there may take it away meanwhile
+                    os.chown(os.path.join(folder, name), NOBODY, NOBODY, follow_symlinks=False)
     return path
 
 

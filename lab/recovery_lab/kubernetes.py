@@ -8,6 +8,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,17 @@ from .wait import NotYet
 
 # Our own clients are many and impatient for their size; the defaults would throttle a rollout of the lab.
 QPS = ["--kube-api-qps=200", "--kube-api-burst=400"]
+# Those of the two that serve nothing else.
+HEALTH_PORTS = {"controller-manager": 10257, "scheduler": 10259}
 ACCOUNTS = ("admin", "controller-manager", "scheduler", "node-agent", "dns")
+
+
+class Refused(LabError):
+    """The API took a call for wrong: the same one again would not help."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -66,12 +77,13 @@ class Cluster:
     def _file(self, name: str) -> Path:
         return self.state.pki / f"{self.region}-{name}"
 
-    def _token(self, account: str) -> str:
+    def token(self, account: str) -> str:
+        """Give an account's password."""
         return self.state.secret(f"{self.region}-token-{account}")
 
     def configure(self) -> None:
         """Write the accounts and everybody's access."""
-        rows = [f'{self._token(name)},{name},{name},"system:masters"\n' for name in ACCOUNTS]
+        rows = [f'{self.token(name)},{name},{name},"system:masters"\n' for name in ACCOUNTS]
         write(self.folder / "tokens.csv", "".join(rows), mode=0o600)
         for name in ACCOUNTS[1:]:
             write(self.folder / f"{name}.kubeconfig", self._kubeconfig(name, self.address), mode=0o600)
@@ -90,7 +102,7 @@ class Cluster:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": self.region, "cluster": cluster}],
-            "users": [{"name": account, "user": {"token": self._token(account)}}],
+            "users": [{"name": account, "user": {"token": self.token(account)}}],
             "contexts": [{"name": self.region, "context": {"cluster": self.region, "user": account}}],
             "current-context": self.region,
         }
@@ -197,33 +209,75 @@ class Cluster:
         self.call("GET", "/readyz")
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bool = False, done: int = 0) -> Any:
-        """Call the API where it is, as the operator. NotYet if it says that it is not ready, LabError on a refusal.
+        """Make one call to the API where it is, as the operator."""
+        with closing(Api(self)) as api:
+            return api.call(method, path, body, raw=raw, done=done)
 
-        The status `done` says that nothing was left to do.
-        """
-        context = ssl.create_default_context(cafile=str(self.state.ca))
-        connection = http.client.HTTPSConnection(
-            self.address, addresses.PLACES["kubernetes"][1], timeout=5, context=context
-        )
-        headers = {"Authorization": f"Bearer {self._token('admin')}", "Content-Type": "application/json"}
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except http.client.HTTPException as error:
-            raise NotYet(str(error)) from error
-        finally:
-            connection.close()
-        if response.status in (401, 403, 429) or response.status >= 500:
-            raise NotYet(f"{method} {path}: {response.status}")
-        if response.status >= 400 and response.status != done:
-            text = answer.decode(errors="replace").strip()
-            raise LabError(f"{self.target} refused {method} {path}: {response.status} {text}")
-        return json.loads(answer) if answer.startswith((b"{", b"[")) and not raw else answer
+    def healthy(self, part: str) -> None:
+        """Probe: the controller-manager or the scheduler says that it is well. Each serves a certificate of its own."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        port = HEALTH_PORTS[part]
+        with closing(http.client.HTTPSConnection(self.address, port, timeout=5, context=context)) as connection:
+            connection.request("GET", "/healthz")
+            status = connection.getresponse().status
+        if status != 200:
+            raise NotYet(f"{self.target}/{part} answers {status}")
 
     def create(self, manifest: Mapping[str, Any]) -> None:
         """Make an object, once: what exists is left as a recovery or its operator made it."""
         self.call("POST", f"{collection_path(manifest)}?fieldManager=recovery-lab", manifest, done=409)
+
+
+class Api:
+    """A connection to a control plane, kept over many calls. For one thread."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        context = ssl.create_default_context(cafile=str(cluster.state.ca))
+        port = addresses.PLACES["kubernetes"][1]
+        self._connection = http.client.HTTPSConnection(cluster.address, port, timeout=5, context=context)
+        self._token = cluster.token("admin")
+
+    def close(self) -> None:
+        """Give the connection up; the next call makes a new one."""
+        self._connection.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bool = False,
+        done: int = 0,
+        accept: str = "application/json",
+    ) -> Any:
+        """Call the API. NotYet if it says that it is not ready, LabError on a refusal.
+
+        The status `done` says that nothing was left to do.
+        """
+        headers = {
+            "Authorization": f"Bearer {self._token}",
+            "Content-Type": "application/json",
+            "Accept": accept,
+        }
+        try:
+            self._connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except http.client.HTTPException as error:
+            self.close()
+            raise NotYet(str(error)) from error
+        except OSError:
+            self.close()
+            raise
+        if response.status in (401, 403, 429) or response.status >= 500:
+            raise NotYet(f"{method} {path}: {response.status}")
+        if response.status >= 400 and response.status != done:
+            text = answer.decode(errors="replace").strip()
+            raise Refused(f"{self._cluster.target} refused {method} {path}: {response.status} {text}", response.status)
+        return json.loads(answer) if answer.startswith((b"{", b"[")) and not raw else answer
 
 
 PLURALS = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 
 from . import identity
@@ -58,12 +59,15 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def end(root: Path) -> int:
-    """Kill everything that is left, frozen or not, and wait until it is gone; say how many there were."""
+def end(root: Path, kept: Collection[int] = (), alone: Collection[int] = ()) -> int:
+    """Kill everything that is left, frozen or not, and wait until it is gone; say how many there were.
+
+    What is kept stays with all that descends from it; what is kept alone does not shield its children.
+    """
     counted = set()
 
     def gone() -> None:
-        left = find(root)
+        left = [pid for pid in find(root) if pid not in alone and not ancestors(pid).intersection(kept)]
         for pid in left:
             counted.add(pid)
             try:

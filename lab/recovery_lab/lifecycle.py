@@ -12,15 +12,29 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from . import faults, fetched, identity, leftovers, network, postgresql_programs, provision, supervisor, topology
+from . import (
+    copies,
+    faults,
+    fetched,
+    identity,
+    leftovers,
+    network,
+    postgresql_programs,
+    provision,
+    renewal,
+    supervisor,
+    topology,
+)
 from .errors import LabError
 from .postgresql_programs import PostgresqlPrograms
 from .provision import Lab
 from .screen import Screen
 from .state import State, clone_folder, default_folder, state_folder, write
-from .survey import Survey, survey
+from .survey import Survey, require_health, survey
+from .topology import Topology
 from .wait import NotYet, until
 
 DEFAULT_PROFILE, DEFAULT_POSTGRESQL = "small", "18"
@@ -77,17 +91,32 @@ def exclusive(state: State) -> Iterator[None]:
         yield
 
 
-def up(screen: Screen, profile: str | None = None, version: str | None = None) -> Survey:
-    """Bring the lab up. A running one is completed, a healthy one left alone."""
+def up(screen: Screen, profile: str | None = None, version: str | None = None, *, fresh: bool = False) -> Survey:
+    """Bring the lab up. A running one is completed, a healthy one left alone; `fresh` wants the first state."""
     state = State(state_folder())
     with exclusive(state):
+        profile, version = _wanted(state, profile, version)
+        if not fresh:
+            return _up(state, screen, profile, version)
+        running = supervisor.running_here(state)
+        old = state.settings()
+        if old.get("provisioned") and (old["profile"], old["postgresql"]) == (profile, version):
+            return _reset(state, screen)
+        if running:
+            _end(state)  # it is made anew
         return _up(state, screen, profile, version)
 
 
-def _up(state: State, screen: Screen, profile: str | None, version: str | None) -> Survey:
+def _wanted(state: State, profile: str | None, version: str | None) -> tuple[str, str]:
     old = state.settings()
-    profile = profile or str(old.get("profile", DEFAULT_PROFILE))
-    version = version or str(old.get("postgresql", DEFAULT_POSTGRESQL))
+    return (
+        profile or str(old.get("profile", DEFAULT_PROFILE)),
+        version or str(old.get("postgresql", DEFAULT_POSTGRESQL)),
+    )
+
+
+def _up(state: State, screen: Screen, profile: str, version: str) -> Survey:
+    old = state.settings()
     layout = topology.build(profile)
     if supervisor.running_here(state):
         if old.get("provisioned"):
@@ -95,13 +124,7 @@ def _up(state: State, screen: Screen, profile: str | None, version: str | None) 
             return _complete(load(screen))
         _end(state)  # a first `up` was broken off
     made_anew = not old.get("provisioned") or (old["profile"], old["postgresql"]) != (profile, version)
-    lab = Lab(
-        state,
-        layout,
-        fetched.find(profile, screen.progress),
-        postgresql_programs.find(version),
-        screen,
-    )
+    lab = _whole(state, layout, version, screen)
     count = leftovers.end(state.root)
     if count:
         screen.say(f"Ended {count} processes that a killed lab had left behind.")
@@ -114,9 +137,16 @@ def _up(state: State, screen: Screen, profile: str | None, version: str | None) 
     with screen.step("snapshot", "of the first healthy state"):
         take_snapshot(lab)
         # The servers stood still for it, and pods that missed their database are unready for a moment.
-        until(lambda: _require_health(lab), seconds=60, what="a healthy lab")
+        until(partial(require_health, lab), seconds=60, what="a healthy lab")
+        renewal.remember(lab)
     _remember(state, profile, version, provisioned=True)
     return _report(lab, survey(lab))
+
+
+def _whole(state: State, layout: Topology, version: str, screen: Screen) -> Lab:
+    """Give a lab with all of its programs, built if need be."""
+    found = fetched.find(layout.profile, screen.progress)
+    return Lab(state, layout, found, postgresql_programs.find(version), screen)
 
 
 def _refuse_change(old: dict[str, object], profile: str, version: str) -> None:
@@ -141,6 +171,7 @@ def _complete(lab: Lab) -> Survey:
 def _forget(state: State, profile: str, version: str) -> None:
     for name in (*KEPT, *UNDONE, "snapshot"):
         shutil.rmtree(state.root / name, ignore_errors=True)
+    renewal.forget(state)
     _remember(state, profile, version, provisioned=False)
 
 
@@ -165,7 +196,7 @@ def _start(lab: Lab, *, anew: bool) -> None:
         provision.leave_mark(lab)
         if anew:
             with lab.screen.step("health", "of every server and service"):
-                until(lambda: _require_health(lab), seconds=60, what="a healthy lab")
+                until(partial(require_health, lab), seconds=60, what="a healthy lab")
     except BaseException:
         # Half a lab serves nobody and would be taken for one.
         _end(lab.state)
@@ -178,15 +209,6 @@ def _put_logs_away(state: State) -> None:
     shutil.rmtree(previous, ignore_errors=True)
     if state.logs.exists():
         state.logs.rename(previous)
-
-
-def _require_health(lab: Lab) -> None:
-    for name, process in supervisor.processes().items():
-        if process.state == "failed":
-            raise LabError(f"{name} ended (exit {process.exit_code}): {supervisor.log_tail(lab.state, name)}")
-    found = survey(lab)
-    if not found.healthy:
-        raise NotYet(found.summary)
 
 
 def _link_clone(state: State) -> None:
@@ -235,16 +257,37 @@ def reset(screen: Screen) -> Survey:
     state = State(state_folder())
     with exclusive(state):
         supervisor.running_here(state)  # refuses another clone's lab
-        if not state.settings().get("provisioned"):
-            raise LabError("There is no first state to go back to: the lab was never up. Run `recovery-lab up`.")
-        # No polite end: what runs now is thrown away.
-        leftovers.end(state.root)
-        if supervisor.lab():
-            raise LabError(f"A supervisor still answers; nothing was deleted in {state.root}. End it and try again.")
-        for name in (*KEPT, *UNDONE):
-            shutil.rmtree(state.root / name, ignore_errors=True)
-        _copy(state.snapshot, state.root)
-        return _up(state, screen, None, None)
+        return _reset(state, screen)
+
+
+def _reset(state: State, screen: Screen) -> Survey:
+    """Put back what differs where the lab runs; all of it where that cannot be done."""
+    old = state.settings()
+    if not old.get("provisioned"):
+        raise LabError("There is no first state to go back to: the lab was never up. Run `recovery-lab up`.")
+    if supervisor.running_here(state):
+        lab = _whole(state, topology.build(str(old["profile"])), str(old["postgresql"]), screen)
+        try:
+            return _report(lab, renewal.renew(lab))
+        except (LabError, OSError, NotYet) as error:
+            screen.say(f"Everything is made anew: {error}")
+    return _reset_all(state, screen)
+
+
+def _reset_all(state: State, screen: Screen) -> Survey:
+    # No polite end: what runs now is thrown away.
+    leftovers.end(state.root)
+    if supervisor.lab():
+        raise LabError(f"A supervisor still answers; nothing was deleted in {state.root}. End it and try again.")
+    for name in UNDONE:
+        shutil.rmtree(state.root / name, ignore_errors=True)
+    for name in KEPT:
+        copies.bring_back(state.snapshot / name, state.root / name)
+    renewal.forget(state)
+    found = _up(state, screen, *_wanted(state, None, None))
+    if found.healthy:
+        renewal.remember(load(screen))
+    return found
 
 
 def take_snapshot(lab: Lab) -> None:
@@ -259,14 +302,14 @@ def take_snapshot(lab: Lab) -> None:
             part = lab.state.root / "snapshot.part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
-            _copy(lab.state.root, part, KEPT)
+            _copy(lab.state.root, part)
             part.rename(lab.state.snapshot)
         finally:
             list(pool.map(lambda name: supervisor.act(name, "thaw"), writers))
 
 
-def _copy(source: Path, target: Path, names: tuple[str, ...] = KEPT) -> None:
-    words = ["cp", "--archive", "--reflink=auto", *(str(source / name) for name in names), str(target)]
+def _copy(source: Path, target: Path) -> None:
+    words = ["cp", "--archive", "--reflink=auto", *(str(source / name) for name in KEPT), str(target)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"The data could not be copied to {target}: {identity.last_lines(done.stderr)}")

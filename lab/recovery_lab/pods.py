@@ -17,6 +17,9 @@ from .leftovers import process_state
 from .state import read_list
 from .wait import NotYet
 
+# What an agent says of the containers of the one before it.
+AGENT_ENDED = "the node agent ended"
+
 
 @dataclass(frozen=True)
 class Pod:
@@ -28,6 +31,7 @@ class Pod:
     address: str = ""
     pid: int = 0
     ready: bool = False
+    crashed: bool = False  # under this agent, which lets it wait longer the next time
 
     @property
     def target(self) -> str:
@@ -74,7 +78,9 @@ def _listed(region: str, item: dict[str, Any], row: dict[str, Any]) -> Pod:
     name, status = item["metadata"]["name"], item.get("status", {})
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", []))
     service = item["metadata"].get("labels", {}).get("app", name.rsplit("-", 2)[0])
-    return Pod(region, service, name, status.get("podIP", ""), row.get("pid", 0), ready)
+    ends = [one.get("lastState", {}).get("terminated") for one in status.get("containerStatuses", [])]
+    crashed = any(end and end.get("message") != AGENT_ENDED for end in ends)
+    return Pod(region, service, name, status.get("podIP", ""), row.get("pid", 0), ready, crashed)
 
 
 def resident_kib(pid: int) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,17 +232,26 @@ class Member:
 
     def execute(self, database: str, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements one by one, each committed; give the last one's rows. OSError if the server is not there."""
+        return self._run(database, statements)[-1]
+
+    def ask(self, database: str, questions: Mapping[str, str]) -> dict[str, list[tuple[Any, ...]]]:
+        """Ask named questions over one connection; give the rows of each."""
+        return dict(zip(questions, self._run(database, questions.values()), strict=True))
+
+    def _run(self, database: str, statements: Iterable[str]) -> list[list[tuple[Any, ...]]]:
+        found = []
         try:
             with closing(psycopg2.connect(self.url(database, self.address), connect_timeout=2)) as connection:
                 connection.autocommit = True
                 with connection.cursor() as cursor:
                     for statement in statements:
                         cursor.execute(statement)
-                    return list(cursor.fetchall()) if cursor.description else []
+                        found.append(list(cursor.fetchall()) if cursor.description else [])
         except psycopg2.OperationalError as error:
             raise ConnectionError(str(error).strip()) from error
         except psycopg2.Error as error:
             raise LabError(f"{self.target}: {str(error).strip()}") from error
+        return found
 
     def url(self, database: str, hostaddr: str) -> str:
         """Give a URL that libpq accepts, superuser's password included: it is a lab."""

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from . import (
     addresses,
@@ -207,7 +208,7 @@ def start_cluster(lab: Lab, region: str) -> None:
             until(partial(cluster.create, manifest), seconds=20, what=manifest["metadata"]["name"])
 
 
-def start_dns(lab: Lab, server: Server, cluster: Future[None]) -> None:
+def start_dns(lab: Lab, server: Server, cluster: Future[Any]) -> None:
     """Start a region's DNS, which needs the cluster's API."""
     cluster.result()
     with lab.screen.step(server.target):

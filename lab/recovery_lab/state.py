@@ -70,6 +70,11 @@ class State:
         return self.root / "snapshot"
 
     @property
+    def first(self) -> Path:
+        """What the servers said of themselves in that state: by it is seen what has changed since."""
+        return self.root / "first"
+
+    @property
     def ca(self) -> Path:
         """The certificate of the lab's own authority."""
         return self.root / "ca.crt"

@@ -105,6 +105,17 @@ def survey(lab: Lab) -> Survey:
     return Survey(rows, problems)
 
 
+def require_health(lab: Lab) -> Survey:
+    """Probe: all is well. LabError if a process has ended, for it does not come back by itself."""
+    for name, process in supervisor.processes().items():
+        if process.state == "failed":
+            raise LabError(f"{name} ended (exit {process.exit_code}): {supervisor.log_tail(lab.state, name)}")
+    found = survey(lab)
+    if not found.healthy:
+        raise NotYet(found.summary)
+    return found
+
+
 def stopped(lab: Lab) -> Survey:
     """Describe a lab that does not run."""
     rows = [_row(lab, server, "stopped") for server in lab.layout.servers]

@@ -40,8 +40,7 @@ class LabUnderTest:
         return done
 
     def make_healthy(self) -> None:
-        if self.run("up", "--profile", "small", "--postgresql", "18", ok=False).returncode:
-            self.run("reset")
+        self.run("up", "--fresh", "--profile", "small", "--postgresql", "18")
 
     def status(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
@@ -98,7 +97,7 @@ def call(url: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
     place = urlsplit(url)
     assert place.hostname
     with closing(http.client.HTTPConnection(place.hostname, place.port, timeout=5)) as connection:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        connection.request(method, place.path + path, None if body is None else json.dumps(body))
         response = connection.getresponse()
         content = response.read()
     return response.status, json.loads(content) if content else None

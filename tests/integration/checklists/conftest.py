@@ -9,8 +9,7 @@ from tests.support.platform import healthy_lab, lab, lab_version
 
 @pytest.fixture(scope="session", autouse=True)
 def _up() -> None:
-    # An unhealthy lab is no error here: each test resets what it does not find healthy.
-    lab("up", "--profile", "small", "--postgresql", lab_version(), ok=False)
+    lab("up", "--fresh", "--profile", "small", "--postgresql", lab_version())
 
 
 @pytest.fixture
