@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.apart import Options, apart
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
     progress_of,
@@ -27,13 +28,17 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs, watch."""
         wanted = size(call.options["replicas"])
-        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
-            record_lost(call.run, "scale", fleet.lost, call.options["reason"], check=call.check)
-            result = scale(fleet, targets, wanted, progress_of(call.run, "scale"))
+
+        def work(options: Options, database: str) -> dict[str, Any]:
+            with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
+                record_lost(call.run, "scale", fleet.lost, options["reason"], check=call.check)
+                return scale(fleet, targets, wanted, progress_of(call.run, "scale", database))
+
+        result, failures = apart(call.options, work)
         if not call.diff:
             del result["diff"]
         record(call.run, "scale", f"{result['total']} workloads", result, check=call.check)
-        return result
+        return call.with_failures(result, failures)
 
 
 def size(text: str) -> int | None:

@@ -66,6 +66,9 @@ options:
         description:
           - The environment variable that names what this workload depends on. Without one, the variable of the task is meant.
         type: str
+      database:
+        description: The database that it depends on, where the task tells databases apart.
+        type: str
   lost_clusters:
     description:
       - Clusters that are lost, by the operator's word. They are not asked at all, their workloads are left as they are, and the
@@ -91,4 +94,17 @@ options:
   reason:
     description: Why clusters are given up as lost. Journalled as the override's reason for each of them.
     type: str
+"""
+
+    DATABASES = r"""
+options:
+  databases:
+    description:
+      - The databases that the workloads depend on, also those without any, where they are to be told apart. Each workload then names its own.
+      - They are worked on at the same time, and what stands in the way of one, or fails for it, concerns that one alone. It is
+        journalled as that database's failure, RV(failures) names it, and the task goes on. The task fails if each of them failed.
+      - Without any, all workloads are one whole.
+    type: list
+    elements: str
+    default: []
 """

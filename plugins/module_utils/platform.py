@@ -299,7 +299,12 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
         "lost_clusters": [cluster for cluster in wish.lost_clusters if cluster in used],
         "edges": edge_inputs(platform, services),
         "workloads": [
-            {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container", "variable")}}
+            {
+                "database": name,
+                "cluster": cluster,
+                "name": n,
+                **{k: s[k] for k in ("namespace", "kind", "container", "variable")},
+            }
             for n, s in services.items()
             for cluster in s["clusters"]
         ],

@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - platform.recovery.workloads
   - platform.recovery.workloads.reason
+  - platform.recovery.workloads.databases
 options:
   replicas:
     description: The size, or V(remembered). What remembers nothing then keeps its size.
@@ -97,6 +98,12 @@ workloads:
     after: {description: The size after., type: int, returned: always}
     remembered: {description: The size that is remembered now., type: int, returned: always}
     changed: {description: Whether it was scaled., type: bool, returned: always}
+failures:
+  description: >-
+    What stood in the way of some of O(databases), by their names, each with C(kind), C(what), C(wanted), C(observed) and C(next_action).
+    The steps that follow leave them out.
+  returned: success
+  type: dict
 changed_workloads:
   description: The workloads that were scaled before the failure.
   returned: failure
