@@ -19,7 +19,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_repoint"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs."""
@@ -42,6 +42,6 @@ def value_of(options: Options) -> str:
         return str(options["value"])
     raise BadInput(
         "Nobody says what the variable is to be",
-        wanted="value, or an entry of the database in values",
+        wanted="value, or that of the database",
         next_action="give it and run again; nothing was touched",
     )

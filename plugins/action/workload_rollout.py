@@ -24,7 +24,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_rollout"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Watch until all are ready; restart first what is asked to be restarted."""

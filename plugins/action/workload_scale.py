@@ -23,7 +23,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_scale"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs, watch."""

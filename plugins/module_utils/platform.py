@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -299,16 +299,17 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
         "lost_clusters": [cluster for cluster in wish.lost_clusters if cluster in used],
         "edges": edge_inputs(platform, services),
         "workloads": [
-            {
-                "database": name,
-                "cluster": cluster,
-                "name": n,
-                **{k: s[k] for k in ("namespace", "kind", "container", "variable")},
-            }
+            {"cluster": cluster, "name": n, **{k: s[k] for k in ("namespace", "kind", "container", "variable")}}
             for n, s in services.items()
             for cluster in s["clusters"]
         ],
     }
+
+
+def service_inputs(databases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give of each database what a step on the services of many needs of it."""
+    kept = ("name", "clusters", "workloads", "lost_clusters")
+    return [{"value": one["target_host"], **{key: one[key] for key in kept}} for one in databases]
 
 
 def member_inputs(name: str, database: Mapping[str, Any], platform: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,12 +30,8 @@ options:
     type: str
     required: true
   value:
-    description: Its new value, for workloads of databases that O(values) does not name. Shown in results and journal; not for secrets.
+    description: Its new value. Needed unless each of O(databases) brings one. Shown in results and journal; not for secrets.
     type: str
-  values:
-    description: Its new value for the workloads of each of O(databases).
-    type: dict
-    default: {}
   timeout_seconds:
     description: How long the whole task may take, waiting for an overloaded API server included.
     type: float

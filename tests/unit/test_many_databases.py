@@ -51,15 +51,16 @@ def checklist() -> list[dict[str, Any]]:
 
 def on_services(kubeconfig: str, broken: list[str]) -> list[dict[str, Any]]:
     """Give a checklist with a step on the services of all databases at once, and the next step on each itself."""
-    repoint = {
-        "clusters": {name: {"kubeconfig": "missing" if name in broken else kubeconfig} for name in NAMES},
-        "workloads": [
-            {"database": name, "cluster": name, "namespace": "production", "name": f"{name}-service"} for name in NAMES
-        ],
-        "databases": "{{ ansible_play_hosts }}",
-        "variable": "DB_HOST",
-        "value": "db.west",
-    }
+    services = [
+        {
+            "name": name,
+            "value": "db.west",
+            "clusters": {"one": {"kubeconfig": "missing" if name in broken else kubeconfig}},
+            "workloads": [{"cluster": "one", "namespace": "production", "name": f"{name}-service"}],
+        }
+        for name in NAMES
+    ]
+    repoint = {"clusters": {}, "workloads": [], "databases": services, "variable": "DB_HOST"}
     look = {
         "left_out": "{{ services.failures[inventory_hostname] | default({}) }}",
         "members": {"east": {"host": "127.0.0.1", "port": 1, "sslmode": "disable"}},

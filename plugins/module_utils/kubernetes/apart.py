@@ -30,13 +30,11 @@ def apart(options: Options, work: Work) -> tuple[Result, dict[str, RecoveryError
     Raises the error where databases are not told apart, or where it is that of the only one. Where all of several
     fail, the error names each in `each`.
     """
-    names = list(dict.fromkeys(options["databases"]))
-    if not names:
+    own = {entry["name"]: of_database(options, entry) for entry in options["databases"]}
+    if not own:
         return {**work(options, ""), "failures": {}}, {}
-    own = {name: of_database(options, name) for name in names}
-    refuse_strangers(options["workloads"], names)
-    if len(names) == 1:
-        return joined({names[0]: work(own[names[0]], "")}), {}
+    if len(own) == 1:
+        return joined({name: work(given, "") for name, given in own.items()}), {}
 
     def attempt(name: str) -> Result | RecoveryError:
         try:
@@ -44,32 +42,19 @@ def apart(options: Options, work: Work) -> tuple[Result, dict[str, RecoveryError
         except RecoveryError as error:
             return error
 
-    answers = run_all({name: [name] for name in names}, attempt, concurrency=1)
-    failures = {name: answer for name in names if isinstance(answer := answers[name], RecoveryError)}
-    results = {name: answer for name in names if isinstance(answer := answers[name], dict)}
+    answers = run_all({name: [name] for name in own}, attempt, concurrency=1)
+    failures = {name: answer for name in own if isinstance(answer := answers[name], RecoveryError)}
+    results = {name: answer for name in own if isinstance(answer := answers[name], dict)}
     if not results:
         raise none_left(failures)
     return joined(results), failures
 
 
-def of_database(options: Options, name: str) -> Options:
+def of_database(options: Options, database: Mapping[str, Any]) -> Options:
     """Give the options as they are for one database."""
-    workloads = [entry for entry in options["workloads"] if entry["database"] == name]
-    values = options.get("values") or {}
-    return {**options, "workloads": workloads, **({"value": str(values[name])} if name in values else {})}
-
-
-def refuse_strangers(workloads: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Refuse a workload that would silently be left as it is."""
-    strangers = [entry for entry in workloads if entry["database"] not in names]
-    if strangers:
-        first = strangers[0]
-        raise BadInput(
-            f"Workload {first['namespace']}/{first['name']} in cluster {first['cluster']} depends on "
-            f"{first['database'] or 'no database'}, and the task is about {', '.join(names)}",
-            wanted="one of them as database of each workload",
-            next_action="correct the list of workloads and run again; nothing was touched",
-        )
+    own = {key: database[key] for key in ("clusters", "workloads", "lost_clusters")}
+    value = database["value"]
+    return {**options, **own, **({} if value is None else {"value": value})}
 
 
 def none_left(failures: Mapping[str, RecoveryError]) -> RecoveryError:

@@ -27,9 +27,19 @@ from .conftest import FakeApi, Reply, Request, deployment, listing
 NAMES = ["users", "tenants", "plugins"]
 
 
-def options(*databases: str, **more: Any) -> dict[str, Any]:
-    workloads = [{"cluster": "c", "namespace": "n", "name": f"{name}-service", "database": name} for name in NAMES]
-    return {"databases": list(databases), "workloads": workloads, "value": None, **more}
+def options(*databases: str, **values: str) -> dict[str, Any]:
+    entries = [
+        {
+            "name": name,
+            "value": values.get(name),
+            "clusters": {"c": {}},
+            "workloads": [{"cluster": "c", "namespace": "n", "name": f"{name}-service"}] if name in NAMES else [],
+            "lost_clusters": [],
+        }
+        for name in databases
+    ]
+    workloads = [{"cluster": "c", "namespace": "n", "name": "only-service"}]
+    return {"databases": entries, "clusters": {}, "workloads": [] if entries else workloads, "value": "west"}
 
 
 def counting(given: Options, database: str) -> dict[str, Any]:
@@ -47,28 +57,28 @@ def counting(given: Options, database: str) -> dict[str, Any]:
     }
 
 
-def failing(*errors: tuple[str, RecoveryError]) -> Any:
+def failing(**errors: RecoveryError) -> Any:
     def work(given: Options, database: str) -> dict[str, Any]:
-        name = database or given["databases"][0]
-        if name in dict(errors):
-            raise dict(errors)[name]
+        name = database or str(given["workloads"][0]["name"]).removesuffix("-service")
+        if name in errors:
+            raise errors[name]
         return counting(given, database)
 
     return work
 
 
 def test_without_databases_all_workloads_are_one_whole() -> None:
-    result, failures = apart(options(value="east"), counting)
-    assert (result["total"], result["value"], result["vantages"]) == (3, "east", [{"vantage": "all"}])
+    result, failures = apart(options(), counting)
+    assert (result["total"], result["value"], result["vantages"]) == (1, "west", [{"vantage": "all"}])
     assert (result["failures"], failures) == ({}, {})
     assert "vantages_of" not in result
 
 
 def test_several_give_one_result_that_still_tells_them_apart() -> None:
-    result, failures = apart(options(*NAMES, "idle", values={"users": "a", "tenants": "b", "plugins": "a"}), counting)
+    result, failures = apart(options(*NAMES, "idle", users="a", tenants="b", plugins="a"), counting)
     assert failures == {}
     assert (result["changed"], result["total"], result["patch_seconds"]) == (True, 3, 0.25)
-    assert result["value"] == "a, b, None"
+    assert result["value"] == "a, b, west"
     assert list(result["workloads"]) == ["users-service", "tenants-service", "plugins-service"]
     assert result["lost_clusters"] == ["west"]
     assert result["vantages_of"]["tenants"] == [{"vantage": "tenants"}]
@@ -83,7 +93,7 @@ def test_several_give_one_result_that_still_tells_them_apart() -> None:
 
 def test_one_that_fails_is_named_and_the_others_are_done() -> None:
     refused = PreconditionFailed("no answer")
-    result, failures = apart(options(*NAMES), failing(("tenants", refused)))
+    result, failures = apart(options(*NAMES), failing(tenants=refused))
     assert failures == {"tenants": refused}
     assert (result["total"], list(result["vantages_of"])) == (2, ["users", "plugins"])
 
@@ -101,12 +111,11 @@ def test_they_are_worked_on_at_the_same_time() -> None:
 
 def test_the_error_of_an_only_database_is_raised_as_it_is() -> None:
     timeout = StepTimeout("not ready")
-    one = options("users", workloads=[])
     with pytest.raises(StepTimeout, match="not ready") as raised:
-        apart(one, failing(("users", timeout)))
+        apart(options("users"), failing(users=timeout))
     assert raised.value.each == {}
-    result, _ = apart(one, counting)
-    assert result["vantages_of"] == {"users": [{"vantage": "all"}]}
+    result, _ = apart(options("idle"), counting)
+    assert result["vantages_of"] == {"idle": [{"vantage": "all"}]}
     assert result["lines"] == ["no workload depends on it"]
 
 
@@ -121,10 +130,8 @@ def test_the_error_of_an_only_database_is_raised_as_it_is() -> None:
 )
 def test_where_all_fail_the_error_names_each(errors: tuple[RecoveryError, ...], kind: type[RecoveryError]) -> None:
     each = dict(zip(NAMES, errors, strict=False))
-    given = options("users", "tenants")
-    given["workloads"] = given["workloads"][:2]
     with pytest.raises(kind, match="none of 2 databases") as raised:
-        apart(given, failing(*each.items()))
+        apart(options("users", "tenants"), failing(**each))
     assert type(raised.value) is kind
     assert raised.value.each == each
     assert raised.value.observed == "users: a; tenants: b"
@@ -140,14 +147,6 @@ def test_a_defect_is_nobodys_failure() -> None:
         apart(options(*NAMES), work)
 
 
-@pytest.mark.parametrize("database", [None, "orders"])
-def test_a_workload_of_none_of_them_is_not_passed_over(database: str | None) -> None:
-    given = options(*NAMES)
-    given["workloads"].append({"cluster": "c", "namespace": "n", "name": "stray", "database": database})
-    with pytest.raises(BadInput, match=f"Workload n/stray in cluster c depends on {database or 'no database'}"):
-        apart(given, counting)
-
-
 def test_a_cluster_that_is_silent_costs_only_the_databases_behind_it(fake: FakeApi, tmp_path: Path) -> None:
     def answer(request: Request) -> Reply:
         if request.method == "PATCH":
@@ -155,16 +154,22 @@ def test_a_cluster_that_is_silent_costs_only_the_databases_behind_it(fake: FakeA
         return listing(deployment("users-service"), deployment("tenants-service"))
 
     fake.script = answer
-    more = {"namespace": "production", "kind": "Deployment"}
-    places = (("users", "fake"), ("tenants", "fake"), ("tenants", "lost"))
-    given = options("users", "tenants", values={"users": "a", "tenants": "b"})
-    given |= {
-        "workloads": [{**more, "database": name, "name": f"{name}-service", "cluster": c} for name, c in places],
-        "clusters": {"fake": {"kubeconfig": fake.kubeconfig()}, "lost": {"kubeconfig": str(tmp_path / "missing")}},
-        "timeout_seconds": 5.0,
-        "request_timeout_seconds": 1.0,
-        "lost_clusters": [],
-    }
+    clusters = {"fake": {"kubeconfig": fake.kubeconfig()}, "lost": {"kubeconfig": str(tmp_path / "missing")}}
+    places = {"users": ["fake"], "tenants": ["fake", "lost"]}
+    entries = [
+        {
+            "name": name,
+            "value": f"{name}.east",
+            "clusters": {cluster: clusters[cluster] for cluster in places[name]},
+            "workloads": [
+                {"cluster": cluster, "namespace": "production", "kind": "Deployment", "name": f"{name}-service"}
+                for cluster in places[name]
+            ],
+            "lost_clusters": [],
+        }
+        for name in places
+    ]
+    given = {"databases": entries, "timeout_seconds": 5.0, "request_timeout_seconds": 1.0}
 
     def work(own: Options, _: str) -> dict[str, Any]:
         with opened(own, check=False) as (fleet, targets):
@@ -172,5 +177,5 @@ def test_a_cluster_that_is_silent_costs_only_the_databases_behind_it(fake: FakeA
 
     result, failures = apart(given, work)
     assert list(failures) == ["tenants"]
-    assert (result["patched"], result["value"]) == (1, "a")
+    assert (result["patched"], result["value"]) == (1, "users.east")
     assert [request.path.rpartition("/")[2] for request in fake.asked("PATCH")] == ["users-service"]
