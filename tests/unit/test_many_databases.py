@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,13 @@ def checklist() -> list[dict[str, Any]]:
     ]
 
 
-def on_services(kubeconfig: str, broken: list[str]) -> list[dict[str, Any]]:
+def on_services(kubeconfig: str, broken: list[str], way: str = "missing") -> list[dict[str, Any]]:
     """Give a checklist with a step on the services of all databases at once, and the next step on each itself."""
     services = [
         {
             "name": name,
             "value": "db.west",
-            "clusters": {"one": {"kubeconfig": "missing" if name in broken else kubeconfig}},
+            "clusters": {"one": {"kubeconfig": way if name in broken else kubeconfig}},
             "workloads": [{"cluster": "one", "namespace": "production", "name": f"{name}-service"}],
         }
         for name in NAMES
@@ -147,6 +148,19 @@ def test_a_step_on_all_services_that_fails_for_all_names_each_and_nothing_follow
     assert {entry["outcome"] for entry in report["database_results"]} == {"failed"}
     assert [failure["host"] for failure in report["failures"]] == NAMES
     assert [phase["name"] for phase in report["phases"]] == ["configure"]
+
+
+def test_refusals_by_a_step_on_all_services_end_as_those_of_each(services: str, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", Path(services).read_text()))
+    code, output, report = run(tmp_path, "", on_services(services, NAMES, str(closed)))
+    assert (code, report["exit_code"], report["outcome"]) == (2, 4, "refused"), output
+    assert {entry["outcome"] for entry in report["database_results"]} == {"refused"}
+
+    code, _, report = run(tmp_path, "", on_services(services, NAMES[1:], str(closed)))
+    outcomes = [entry["outcome"] for entry in report["database_results"]]
+    assert outcomes == ["recovered", "refused", "refused", "refused", "refused"]
+    assert (code, report["exit_code"]) == (2, 2)
 
 
 def test_where_all_fail_none_is_said_to_be_recovered(tmp_path: Path) -> None:
