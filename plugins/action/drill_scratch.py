@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible_collections.platform.recovery.plugins.module_utils import canary, drill, schema
+from ansible_collections.platform.recovery.plugins.module_utils import platform as description
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.client import Client
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.kubeconfig import load
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scratch import Copied, Namespace
@@ -50,7 +51,13 @@ class ActionModule(RecoveryAction):
         if call.options["state"] != "present":
             return told
         selection = drill.select(platform, target, reason=call.options["reason"])
-        return {**told, "mode": drill.MODE, "databases": selection.databases, "canary": selection.canary}
+        return {
+            **told,
+            "mode": drill.MODE,
+            "databases": selection.databases,
+            "services": description.service_inputs(selection.databases),
+            "canary": selection.canary,
+        }
 
 
 def scratches(call: Call) -> list[Scratch]:

@@ -40,6 +40,7 @@ class ActionModule(RecoveryAction):
         return {
             "mode": wish.mode,
             "databases": databases,
+            "services": description.service_inputs(databases),
             "canary": description.canary_inputs(platform),
             "zones": description.zone_inputs(wish, platform),
             "approvals": description.approval_inputs(wish, platform),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.apart import Options, apart
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import record, record_lost
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.repoint import repoint
@@ -17,14 +19,29 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_repoint"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs."""
-        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
-            record_lost(call.run, "repoint", fleet.lost, call.options["reason"], check=call.check)
-            result = repoint(fleet, targets, call.options["variable"], call.options["value"])
+
+        def work(options: Options, _database: str) -> dict[str, Any]:
+            with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
+                record_lost(call.run, "repoint", fleet.lost, options["reason"], check=call.check)
+                return repoint(fleet, targets, options["variable"], value_of(options))
+
+        result, failures = apart(call.options, work)
         if not call.diff:
             del result["diff"]
         record(call.run, "repoint", f"{result['variable']}={result['value']}", result, check=call.check)
-        return result
+        return call.with_failures(result, failures)
+
+
+def value_of(options: Options) -> str:
+    """Give the value that is wanted."""
+    if options["value"] is not None:
+        return str(options["value"])
+    raise BadInput(
+        "Nobody says what the variable is to be",
+        wanted="value, or that of the database",
+        next_action="give it and run again; nothing was touched",
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.clock import parse
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.apart import Options, apart
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
     progress_of,
@@ -23,16 +24,21 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_rollout"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Watch until all are ready; restart first what is asked to be restarted."""
         since = restart_since(call.options)
-        with opened(call.options, check=call.check, guard=call.guard) as (fleet, targets):
-            record_lost(call.run, "restart", fleet.lost, call.options["reason"], check=call.check)
-            result = rollout(fleet, targets, restart_since=since, progress=progress_of(call.run, "restart"))
+
+        def work(options: Options, database: str) -> dict[str, Any]:
+            with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
+                record_lost(call.run, "restart", fleet.lost, options["reason"], check=call.check)
+                progress = progress_of(call.run, "restart", database)
+                return rollout(fleet, targets, restart_since=since, progress=progress)
+
+        result, failures = apart(call.options, work)
         record(call.run, "restart", f"{result['total']} workloads", result, check=call.check)
-        return result
+        return call.with_failures(result, failures)
 
 
 def restart_since(options: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.apart import Options, apart
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import opened
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.progress import (
     progress_of,
@@ -23,23 +24,26 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "workload_scale"
-    MAPS = frozenset({"clusters"})
+    MAPS = frozenset({"clusters", "databases.clusters"})
 
     def act(self, call: Call) -> dict[str, Any]:
         """Observe, plan, patch what differs, watch."""
-        options = call.options
-        wanted = parse_size(options["replicas"], options["lost_region"])
+        wanted = parse_size(call.options["replicas"], call.options["lost_region"])
         rules = Rules(
-            capacity=options["capacity"],
-            autoscalers=options["autoscalers"] == "respect",
-            budgets=options["disruption_budgets"] == "respect",
-            order=levels(options["services"]),
-            snapshot=load_snapshot(options["snapshot"]),
+            capacity=call.options["capacity"],
+            autoscalers=call.options["autoscalers"] == "respect",
+            budgets=call.options["disruption_budgets"] == "respect",
+            order=levels(call.options["services"]),
+            snapshot=load_snapshot(call.options["snapshot"]),
         )
-        with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
-            record_lost(call.run, "scale", fleet.lost, options["reason"], check=call.check)
-            result = scale(fleet, targets, wanted, progress_of(call.run, "scale"), rules)
+
+        def work(options: Options, database: str) -> dict[str, Any]:
+            with opened(options, check=call.check, guard=call.guard) as (fleet, targets):
+                record_lost(call.run, "scale", fleet.lost, options["reason"], check=call.check)
+                return scale(fleet, targets, wanted, progress_of(call.run, "scale", database), rules)
+
+        result, failures = apart(call.options, work)
         if not call.diff:
             del result["diff"]
         record(call.run, "scale", f"{result['total']} workloads", result, check=call.check)
-        return result
+        return call.with_failures(result, failures)

@@ -241,6 +241,7 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             self._take_in(data["entered"])
         if self._recovery and "results" not in data:
             self._show(result, data)
+            self._show_failures(result, data)
         if self._default():
             super().v2_runner_on_ok(result)
 
@@ -357,6 +358,15 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         elif self._display.verbosity == 1:
             self._say(f"{INDENT}{where}ok       {result._task.get_name()}", "dim")
 
+    def _show_failures(self, result: Any, data: Mapping[str, Any]) -> None:
+        """Say what failed for some of the databases that a step of ours worked on at once. It has journalled that."""
+        failures = data.get("failures")
+        if not result._task.action.startswith(OURS) or not isinstance(failures, Mapping):
+            return
+        for name, failure in failures.items():
+            self._play_failed = True
+            self._explain(result, failure, ignored=False, host=name)
+
     def _tell(self, line: str, first: str = "", tone: str = "", most: int = MOST_FAILURE_LINES) -> None:
         """Print one fact, wrapped under its own beginning."""
         width = min(WIDEST, shutil.get_terminal_size((100, 24)).columns)
@@ -367,6 +377,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             self._say(part, tone)
 
     def _failed(self, result: Any, data: Mapping[str, Any], *, ignored: bool) -> None:
+        if data.get("left_out"):
+            self._tell(self._redacted(data["what"]))  # the step that failed for it has said and journalled why
+            return
         item = self._failed_items.pop(_place(result), None)
         failure = item or data
         self._learn_secrets(result)
@@ -396,9 +409,9 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
             return bool(last["event"] == "step_failed" and last["data"].get("task") == result._task.get_name())
         return False
 
-    def _explain(self, result: Any, data: Mapping[str, Any], *, ignored: bool) -> None:
+    def _explain(self, result: Any, data: Mapping[str, Any], *, ignored: bool, host: str = "") -> None:
         kind = str(data.get("kind") or ("unreachable" if data.get("unreachable") else "failed")).replace("_", " ")
-        where = f" on {result._host.get_name()}" if len(self._hosts) > 1 else ""
+        where = f" on {host or result._host.get_name()}" if host or len(self._hosts) > 1 else ""
         suffix = ", which is allowed here" if ignored else ""
         self._say(f"{INDENT}✘ {result._task.get_name()}{where}: {kind}{suffix}", "yellow" if ignored else "red")
         for line in _message(data).splitlines() or [""]:

@@ -166,6 +166,16 @@ options:
     default: 1.5
 """
 
+    LEFT_OUT = r"""
+options:
+  left_out:
+    description: >-
+      What failed for this database in an earlier step on many, an entry of C(failures) of M(platform.recovery.workload_repoint) and its kind.
+      The task then does nothing and fails with it, so that the database is left out of all that follows.
+    type: dict
+    default: {}
+"""
+
     TARGET = r"""
 options:
   mode:

@@ -96,3 +96,62 @@ options:
     description: Why clusters are given up as lost. Journalled as the override's reason for each of them.
     type: str
 """
+
+    DATABASES = r"""
+options:
+  databases:
+    description:
+      - The databases of which the workloads are those, where they are to be told apart, also those without any. Then each brings its own, and
+        O(clusters) and O(workloads) are empty.
+      - They are worked on at the same time, and what stands in the way of one, or fails for it, concerns that one alone. It is
+        journalled as that database's failure, RV(failures) names it, and the task goes on. The task fails if each of them failed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Its name. A host that is one database has it as its own.
+        type: str
+        required: true
+      value:
+        description: Where its workloads are to be pointed, for a task that points them.
+        type: str
+      clusters:
+        description: As O(clusters).
+        type: dict
+        default: {}
+      workloads:
+        description: As O(workloads).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          cluster:
+            description: The cluster, one of O(databases[].clusters).
+            type: str
+            required: true
+          namespace:
+            description: Its namespace.
+            type: str
+            required: true
+          name:
+            description: Its name.
+            type: str
+            required: true
+          kind:
+            description: Its kind.
+            type: str
+            choices: [Deployment, StatefulSet]
+            default: Deployment
+          container:
+            description: The container that has the variable.
+            type: str
+          variable:
+            description: The environment variable that names what it depends on.
+            type: str
+      lost_clusters:
+        description: As O(lost_clusters).
+        type: list
+        elements: str
+        default: []
+"""

@@ -7,6 +7,8 @@ No secret may ever be put into one: they are printed and journalled as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 
@@ -14,6 +16,8 @@ class RecoveryError(Exception):
     """Base of all errors that a recovery step raises on purpose."""
 
     kind: ClassVar[str] = "failed"
+    # Of a step on many things at once, of which each failed: the error of each by its name.
+    each: Mapping[str, RecoveryError] = MappingProxyType({})
 
     def __init__(
         self,

@@ -113,6 +113,8 @@ def registered(variables: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Raises BadInput where a variable of that name hides it: without the token nothing would be asked before a change.
     """
     places = [variables.get(REGISTERED)]
+    if isinstance(places[0], Mapping) and places[0].get("grants"):
+        return places[0]
     with contextlib.suppress(KeyError, AttributeError, TypeError):
         places.append(variables["hostvars"]["localhost"][REGISTERED])
     for found in places:

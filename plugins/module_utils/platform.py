@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -336,6 +336,12 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
             for cluster in s["clusters"]
         ],
     }
+
+
+def service_inputs(databases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give of each database what a step on the services of many needs of it."""
+    kept = ("name", "clusters", "workloads", "lost_clusters")
+    return [{"value": one["target_host"], **{key: one[key] for key in kept}} for one in databases]
 
 
 def member_inputs(name: str, database: Mapping[str, Any], platform: Mapping[str, Any]) -> dict[str, Any]:

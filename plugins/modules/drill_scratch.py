@@ -65,6 +65,11 @@ databases:
   returned: success
   type: list
   elements: dict
+services:
+  description: For O(state=present), what a step on the services of many databases needs of each, as O(databases) of such a step takes it.
+  returned: success
+  type: list
+  elements: dict
 canary:
   description: For O(state=present), where the canary writes, or nothing.
   returned: success

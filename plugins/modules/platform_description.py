@@ -634,6 +634,11 @@ databases:
   returned: success
   type: list
   elements: dict
+services:
+  description: What a step on the services of many databases needs of each, as O(platform.recovery.workload_repoint#module:databases) takes it.
+  returned: success
+  type: list
+  elements: dict
 canary:
   description: Where the canary writes, or nothing.
   returned: success

@@ -16,6 +16,7 @@ description:
 requirements: [psycopg2 in the Python that runs Ansible]
 extends_documentation_fragment:
   - platform.recovery.postgresql
+  - platform.recovery.postgresql.left_out
 options:
   database:
     description: The SQL database that holds the tables.

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - platform.recovery.postgresql.target
   - platform.recovery.postgresql.loss
   - platform.recovery.postgresql.evidence
+  - platform.recovery.postgresql.left_out
 options:
   purpose:
     description:

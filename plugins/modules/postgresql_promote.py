@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - platform.recovery.postgresql
   - platform.recovery.postgresql.target
   - platform.recovery.postgresql.loss
+  - platform.recovery.postgresql.left_out
 options:
   fenced:
     description: "A mapping of a member's name to the proof of its fence: RV(platform.recovery.postgresql_fence#module:fenced)."

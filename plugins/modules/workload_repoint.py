@@ -24,15 +24,15 @@ extends_documentation_fragment:
   - platform.recovery.workloads
   - platform.recovery.workloads.named
   - platform.recovery.workloads.reason
+  - platform.recovery.workloads.databases
 options:
   variable:
     description: The environment variable of the workloads that name none of their own.
     type: str
     required: true
   value:
-    description: Its new value. Shown in results and journal; not for secrets.
+    description: Its new value. Needed unless each of O(databases) brings one. Shown in results and journal; not for secrets.
     type: str
-    required: true
   timeout_seconds:
     description: How long the whole task may take, waiting for an overloaded API server included.
     type: float
@@ -119,6 +119,16 @@ vantages:
   returned: success
   type: list
   elements: dict
+vantages_of:
+  description: In check mode, RV(vantages) for each of O(databases).
+  returned: where databases are told apart
+  type: dict
+failures:
+  description: >-
+    What stood in the way of some of O(databases), by their names, each with C(kind), C(what), C(wanted), C(observed) and C(next_action).
+    The steps that follow leave them out.
+  returned: success
+  type: dict
 changed_workloads:
   description: The workloads that were patched although others failed.
   returned: failure

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - platform.recovery.workloads
   - platform.recovery.workloads.named
   - platform.recovery.workloads.reason
+  - platform.recovery.workloads.databases
 options:
   restart:
     description:
@@ -107,6 +108,12 @@ workloads:
     complete: {description: Whether all pods are of the newest template and available., type: bool, returned: always}
     restarted: {description: Whether this task restarted it., type: bool, returned: always}
     ready_after_seconds: {description: When it was complete after the wait began., type: float, returned: when waited for}
+failures:
+  description: >-
+    What stood in the way of some of O(databases), by their names, each with C(kind), C(what), C(wanted), C(observed) and C(next_action).
+    The steps that follow leave them out.
+  returned: success
+  type: dict
 changed_workloads:
   description: The workloads that were restarted before the failure.
   returned: failure

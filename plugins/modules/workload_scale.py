@@ -25,6 +25,7 @@ description:
 extends_documentation_fragment:
   - platform.recovery.workloads
   - platform.recovery.workloads.reason
+  - platform.recovery.workloads.databases
 options:
   workloads:
     description: The workloads, of any number of clusters and namespaces, beside those of O(namespaces).
@@ -229,6 +230,12 @@ shortfalls:
   returned: where it was looked for
   type: list
   elements: dict
+failures:
+  description: >-
+    What stood in the way of some of O(databases), by their names, each with C(kind), C(what), C(wanted), C(observed) and C(next_action).
+    The steps that follow leave them out.
+  returned: success
+  type: dict
 changed_workloads:
   description: The workloads that were scaled before the failure.
   returned: failure

@@ -27,6 +27,8 @@ from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The option of those steps on one database that follow one on many.
+LEFT_OUT = "left_out"
 PLUGINS = "ansible_collections.platform.recovery.plugins"
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -43,6 +45,26 @@ class Call:
     template: Callable[[Any], Any] = field(repr=False)
     # Asked by every verb right before it changes something: raises PreconditionFailed where another has taken over.
     guard: Callable[[], None] = field(repr=False, default=lambda: None)
+    # Journals what failed for one of several databases while the task goes on, and gives it as the result shows it.
+    failed: Callable[[str, RecoveryError], dict[str, Any]] = field(repr=False, default=lambda _, error: told(error))
+
+    def with_failures(self, result: dict[str, Any], failures: Mapping[str, RecoveryError]) -> dict[str, Any]:
+        """Complete a result by what failed for some of the databases that it is about."""
+        return {**result, "failures": {name: self.failed(name, error) for name, error in failures.items()}}
+
+
+def told(error: RecoveryError) -> dict[str, Any]:
+    """Give an error as a task's result shows it."""
+    return {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
+
+
+def left_out(host: str, failure: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the result of a step that leaves its database out, because an earlier step on many databases failed for it.
+
+    That one has journalled it. Here it becomes what Ansible knows: a failed host, on which nothing more is done.
+    """
+    what = f"{host} is left out: {failure.get('what')}"
+    return {**failure, "what": what, "msg": what, "left_out": True, "failed": True, "changed": False}
 
 
 def advise(call: Call, result: Mapping[str, Any]) -> None:
@@ -137,6 +159,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         result: dict[str, Any] = super().run(None, task_vars)
         begin = time.monotonic()
         run = self.opened(variables)
+        host = str(variables.get("inventory_hostname") or "")
+        if self._task.args.get(LEFT_OUT):
+            # Before the phase of the play is entered: where all are left out it never begins.
+            return result | left_out(host, self._task.args[LEFT_OUT])
         try:
             entered = self._enter(run, variables)
             options = self._validated()
@@ -152,6 +178,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     task_vars=variables,
                     template=self._templar.template,
                     guard=secured(run, guard),
+                    failed=lambda name, error: self._failed(run, variables, {name: error}, error),
                 )
                 result.setdefault("changed", False)
                 result.update(self.act(call))
@@ -160,16 +187,22 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             if not self._task.no_log:
                 advise(call, result)
         except RecoveryError as error:
-            failure = {**error.as_result(), "msg": str(error), "changed": bool(error.fields.get("changed"))}
-            if run:
-                run.learn_credentials(variables, self._templar.template)
-                refused(run, self.MODULE, error)
-                failure = run.journal.redacted(failure)
-                host, hidden = variables.get("inventory_hostname"), bool(self._task.no_log)
-                run.step_failed(self._task.get_name(), self.MODULE, error, host=host, hidden=hidden)
-            result.update({**failure, "failed": True})
+            failures = error.each or {host: error}
+            result.update({**self._failed(run, variables, failures, error), "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result
+
+    def _failed(
+        self, run: Run | None, variables: Mapping[str, Any], failures: Mapping[str, RecoveryError], error: RecoveryError
+    ) -> dict[str, Any]:
+        """Journal what failed, under the names for which it did, and give the error as the result shows it."""
+        if run is None:
+            return told(error)
+        run.learn_credentials(variables, self._templar.template)
+        for name, one in failures.items():
+            refused(run, self.MODULE, one)
+            run.step_failed(self._task.get_name(), self.MODULE, one, host=name, hidden=bool(self._task.no_log))
+        return dict(run.journal.redacted(told(error)))
 
     def _enter(self, run: Run | None, variables: Mapping[str, Any]) -> dict[str, Any] | None:
         """Enter the phase that the play declares; the first action in it says so in its result."""

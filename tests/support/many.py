@@ -154,8 +154,8 @@ def answers(host: Host) -> bool:
     return False
 
 
-def inventory(made: list[Database], folder: Path) -> str:
-    """Describe a platform of these databases, the lease in the lab's clusters, and the services left out."""
+def inventory(made: list[Database], folder: Path, services: dict[str, dict[str, Any]] | None = None) -> str:
+    """Describe a platform of these databases, of services if there are any, with the lease in the clusters."""
     known_hosts = folder / "known_hosts"
     public = dict(line.split(maxsplit=1) for line in (KEYS / "known_hosts").read_text().splitlines())
     # A region's hosts share the key of that of the lab's own server.
@@ -179,5 +179,6 @@ def inventory(made: list[Database], folder: Path) -> str:
         "clusters": {
             region: {"region": region, "kubeconfig": str(ROOT / f".lab/kubeconfig/{region}.yml")} for region in SIDES
         },
+        "services": services or {},
     }
     return written_inventory(platform, PASSWORD, folder)

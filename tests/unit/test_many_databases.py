@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.kubernetes.conftest import FakeApi, deployment, fake, listing
 from tests.unit.test_timeline import PLAYBOOK, ROOT
+
+__all__ = ["fake"]
 
 PLAYBOOKS = ("database_failover", "steps/database_failover", "database_failback", "drill")
 NAMES = [f"db{number:02}" for number in range(5)]
@@ -46,13 +50,38 @@ def checklist() -> list[dict[str, Any]]:
     ]
 
 
-def run(folder: Path, broken: str) -> tuple[int, str, dict[str, Any]]:
+def on_services(kubeconfig: str, broken: list[str], way: str = "missing") -> list[dict[str, Any]]:
+    """Give a checklist with a step on the services of all databases at once, and the next step on each itself."""
+    services = [
+        {
+            "name": name,
+            "value": "db.west",
+            "clusters": {"one": {"kubeconfig": way if name in broken else kubeconfig}},
+            "workloads": [{"cluster": "one", "namespace": "production", "name": f"{name}-service"}],
+        }
+        for name in NAMES
+    ]
+    repoint = {"clusters": {}, "workloads": [], "databases": services, "variable": "DB_HOST"}
+    look = {
+        "left_out": "{{ services.failures[inventory_hostname] | default({}) }}",
+        "members": {"east": {"host": "127.0.0.1", "port": 1, "sslmode": "disable"}},
+        "credentials": {"user": "nobody"},
+        "target": "east",
+    }
+    *opening, configure, after, close = checklist()
+    step = {"name": "Point", "platform.recovery.workload_repoint": repoint, "run_once": True, "register": "services"}
+    configure["tasks"] = [checkpoint("phase", phase="configure"), step]
+    after["tasks"] = [{"name": "Look", "platform.recovery.postgresql_observe": look}, after["tasks"][-1]]
+    return [*opening, configure, after | {"vars": {"recovery_phase": {"name": "verify"}}}, close]
+
+
+def run(folder: Path, broken: str, plays: list[dict[str, Any]] | None = None) -> tuple[int, str, dict[str, Any]]:
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     names: dict[str, Any] = {name: {} for name in NAMES}
     hosts = {"localhost": {}, **names}
     groups = {"databases": {"hosts": names}}
     (folder / "inventory.yml").write_text(json.dumps({"all": {"vars": local, "hosts": hosts, "children": groups}}))
-    (folder / "play.yml").write_text(yaml.safe_dump(checklist(), sort_keys=False))
+    (folder / "play.yml").write_text(yaml.safe_dump(plays or checklist(), sort_keys=False))
     own = {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
@@ -80,6 +109,58 @@ def test_one_that_fails_is_named_and_the_others_recover_and_a_re_run_ends_well(t
     code, _, report = run(tmp_path, "")
     assert (code, report["outcome"], report["attempts"]) == (0, "recovered", 2)
     assert {entry["outcome"] for entry in report["database_results"]} == {"recovered"}
+
+
+@pytest.fixture
+def services(fake: FakeApi) -> str:
+    fake.script = lambda _: listing(*(deployment(f"{name}-service") for name in NAMES))
+    return fake.kubeconfig()
+
+
+def test_a_step_on_all_services_leaves_out_only_the_database_whose_services_failed(
+    services: str, tmp_path: Path
+) -> None:
+    code, output, report = run(tmp_path, "", on_services(services, ["db01", "db03"]))
+    outcomes = {entry["name"]: (entry["outcome"], entry["phase"]) for entry in report["database_results"]}
+    left = ("failed", "configure")
+    assert outcomes == {**dict.fromkeys(NAMES, ("recovered", None)), "db01": left, "db03": left}, output
+    assert (code, report["exit_code"], report["outcome"]) == (2, 2, "failed")
+    assert [(failure["host"], failure["task"]) for failure in report["failures"]] == [
+        ("db01", "Point"),
+        ("db03", "Point"),
+    ]
+    assert "db03 is left out: " in output
+    assert "✘ Point on db03: " in output
+    told = [entry["text"] for entry in report["timeline"]]
+    assert [name for name in NAMES if f"{name} goes on" in told] == ["db00", "db02", "db04"]
+    phases = [(phase["name"], phase["outcome"]) for phase in report["phases"]]
+    assert phases == [("configure", "failed"), ("verify", "ok")]
+
+    code, _, report = run(tmp_path, "", on_services(services, []))
+    assert (code, report["outcome"], report["attempts"]) == (0, "recovered", 2)
+
+
+def test_a_step_on_all_services_that_fails_for_all_names_each_and_nothing_follows(
+    services: str, tmp_path: Path
+) -> None:
+    code, output, report = run(tmp_path, "", on_services(services, NAMES))
+    assert code == 2, output
+    assert {entry["outcome"] for entry in report["database_results"]} == {"failed"}
+    assert [failure["host"] for failure in report["failures"]] == NAMES
+    assert [phase["name"] for phase in report["phases"]] == ["configure"]
+
+
+def test_refusals_by_a_step_on_all_services_end_as_those_of_each(services: str, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", Path(services).read_text()))
+    code, output, report = run(tmp_path, "", on_services(services, NAMES, str(closed)))
+    assert (code, report["exit_code"], report["outcome"]) == (2, 4, "refused"), output
+    assert {entry["outcome"] for entry in report["database_results"]} == {"refused"}
+
+    code, _, report = run(tmp_path, "", on_services(services, NAMES[1:], str(closed)))
+    outcomes = [entry["outcome"] for entry in report["database_results"]]
+    assert outcomes == ["recovered", "refused", "refused", "refused", "refused"]
+    assert (code, report["exit_code"]) == (2, 2)
 
 
 def test_where_all_fail_none_is_said_to_be_recovered(tmp_path: Path) -> None:

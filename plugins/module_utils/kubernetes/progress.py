@@ -18,11 +18,12 @@ Progress = Callable[[str], None]
 PACE_SECONDS = 5.0
 
 
-def progress_of(run: Run | None, verb: str) -> Progress | None:
-    """Give what tells a wait's progress to the journal, if there is one."""
+def progress_of(run: Run | None, verb: str, database: str = "") -> Progress | None:
+    """Give what tells a wait's progress to the journal, if there is one; of several databases with its name."""
     if run is None:
         return None
-    return paced(lambda text: run.journal.append("observation", what=verb, lines=[text]))
+    about = f"{database}: " if database else ""
+    return paced(lambda text: run.journal.append("observation", what=verb, lines=[about + text]))
 
 
 def paced(
