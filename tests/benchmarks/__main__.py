@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("checkpoint", "promotion", "launch", "workloads", "many")
+NAMES = ("checkpoint", "promotion", "launch", "workloads", "many", "names")
 RESULTS = Path("build/benchmarks")
 
 

@@ -146,17 +146,22 @@ class Move:
     def prepare(self) -> None:
         """Look at everything and plan, without touching anything. Raises RecoveryError."""
         self.wanted = {record.key: self._values(record) for record in self.zone.records}
-        view = self.look()
-        try:
-            self.outcome.changes = self.provider.plan(self.request.target)
-        except Unreachable as error:
+        trouble: Unreachable | None = None
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            looking = beside.submit(self.look)
+            try:
+                self.outcome.changes = self.provider.plan(self.request.target)
+            except Unreachable as error:
+                trouble = error
+            view = looking.result()
+        if trouble:
             if not (self.provider.answers_alone and view.everywhere):
-                raise undecided(self.zone, error) from None
+                raise undecided(self.zone, trouble) from None
             # The data plane has done it by itself.
             self.outcome.held = False
             self.outcome.notes.append(
-                f"the API is out of reach ({error.observed}); the name servers lead to {self.request.target} by their "
-                f"own health checks, and would lead back once the other region heals"
+                f"the API is out of reach ({trouble.observed}); the name servers lead to {self.request.target} by "
+                f"their own health checks, and would lead back once the other region heals"
             )
         self.outcome.predicted, self.outcome.leads = view.tail(), view.everywhere
         if self.outcome.changes:
