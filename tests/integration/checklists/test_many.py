@@ -85,6 +85,7 @@ def service(database: Database, works_with: str) -> dict[str, Any]:
     pod = {"containers": [container], "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
     spec = {
         "replicas": 1,
+        "minReadySeconds": 2,  # without a probe a pod counts as ready before it fails
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
