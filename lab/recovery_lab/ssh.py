@@ -22,7 +22,7 @@ def provide_keys(state: State, regions: list[str]) -> None:
     folder = state.root / "ssh"
     if (folder / "known_hosts").exists():
         return
-    public = {name: _make_key(folder / name) for name in (USER, *(f"host-{region}" for region in regions))}
+    public = {name: make_key(folder / name) for name in (USER, *(f"host-{region}" for region in regions))}
     write(folder / "authorized_keys", f"{public[USER]} {USER}\n")
     known = []
     for region in regions:
@@ -34,7 +34,8 @@ def provide_keys(state: State, regions: list[str]) -> None:
     write(folder / "known_hosts", "".join(known))
 
 
-def _make_key(path: Path) -> str:
+def make_key(path: Path) -> str:
+    """Make a key pair; the private one goes into a file. Gives the public one."""
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()

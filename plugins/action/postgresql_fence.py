@@ -18,16 +18,16 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_fence"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Survey, choose a step for each member beside the target, do it, prove it."""
         options = call.options
         if options["statement"]:
             steps.require_reason(options, "statement")
-        members, _ = steps.inputs(options)
+        members, credentials = steps.inputs(options)
         request = replace(request_from(options), guard=call.guard)
-        with provided.provider_of(members, call.guard) as provider:
+        with provided.provider_of(members, call.guard, credentials) as provider:
             return self._fence(call, request, provider)
 
     def _fence(self, call: Call, request: fence.FenceRequest, provider: provided.Provider | None) -> dict[str, Any]:
@@ -39,6 +39,7 @@ class ActionModule(RecoveryAction):
             return release(call, members, states)
         runner = fence.Runner(members, credentials, request, states, units, provider)
         chosen = runner.choose()
+        refuse_hindered(call, runner, chosen)
         dry = call.check or request.mode == "plan"
         outcomes = runner.foretell(chosen) if dry else runner.carry_out(chosen)
         # What is said of the future is no decision; what happened is journalled even if the next member fails.
@@ -56,6 +57,18 @@ class ActionModule(RecoveryAction):
             "lines": [line for item in outcomes for line in fence.outcome_lines(item)],
             "next_actions": [line for item in outcomes for line in fence.outcome_actions(item)],
         }
+
+
+def refuse_hindered(call: Call, runner: fence.Runner, chosen: dict[str, fence.Step]) -> None:
+    """Fence nobody for a target that cannot become the primary. Raises PreconditionFailed."""
+    if runner.target_is_primary or not any(step in {"drain", "kill", "rely"} for step in chosen.values()):
+        return
+    source = next((name for name, step in chosen.items() if step == "drain"), None)
+    seconds = call.options["connect_seconds"]
+    found = provided.gate(runner.provider, call.options["target"], source, seconds)
+    if found:
+        steps.record(call.run, [found])
+        steps.refuse([found], f"{call.options['target']} cannot become the primary, so nothing is fenced", [])
 
 
 def journal(call: Call, outcomes: list[fence.Fenced], dry: bool) -> None:

@@ -20,7 +20,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_integrity"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Count, sum, verify; then wait for the applications."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +19,12 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql impor
     vantage,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import DatabaseView, Loss, parse_lsn
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
+    DatabaseView,
+    Loss,
+    MemberState,
+    parse_lsn,
+)
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -26,19 +32,20 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_observe"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Look, judge, and refuse where that is the purpose."""
         options = call.options
         confirming = options["purpose"] == "confirm"
-        view, room_problem = self._view(options, confirming and options["check_room"])
+        view, room_problem, hindered = self._view(options, confirming)
         if confirming:
             steps.refuse_bad_access(view.members)
         verdict = decide.judge(view, options["target"])
         request = steps.request_from(options, steps.effective_mode(options["mode"], verdict))
         lines = decide.facts(view, verdict, request)
         gates = decide.confirmation_gates(view, verdict, request, room_problem) if confirming else []
+        gates += [hindered] if hindered else []
         gates += load_gates(options, verdict, request) if confirming else []
         if call.run and confirming and verdict.failed:
             said = decide.statements(view, verdict.suspects)
@@ -71,18 +78,18 @@ class ActionModule(RecoveryAction):
             **answer,
         }
 
-    def _view(self, options: dict[str, Any], check_room: bool) -> tuple[DatabaseView, str | None]:
+    def _view(self, options: dict[str, Any], confirming: bool) -> tuple[DatabaseView, str | None, decide.Gate | None]:
         members, credentials = steps.inputs(options)
         limits = {"connect_seconds": options["connect_seconds"], "statement_seconds": options["statement_seconds"]}
         edges = edge.Survey([edge.Place.of(entry) for entry in options["edges"]], options["connect_seconds"])
         others = [member for name, member in members.items() if name != options["target"]]
         wait = options["connect_seconds"] + 1
         with (
-            provided.provider_of(members, lambda: None) as provider,
+            provided.provider_of(members, lambda: None, credentials) as provider,
             ThreadPoolExecutor(max_workers=2) as beside,
         ):
             room = managers = None
-            if check_room:
+            if confirming and options["check_room"]:
                 session = Session(members[options["target"]], credentials, **limits)
                 room = beside.submit(observe.room_problem, session)
             if options["ask_service_managers"]:
@@ -97,6 +104,7 @@ class ActionModule(RecoveryAction):
                 look_again=lambda some: observe.look(some, credentials, **limits),
             )
             evidence += tuple(observe.stepped_down(provider, states, options["target"], wait))
+            hindered = hindrance(provider, states, options) if confirming else None
             room_problem = room.result() if room else None
         known = observe.remember(states, steps.recall(options["memory"]))
         steps.memorise(options["memory"], known)
@@ -104,7 +112,7 @@ class ActionModule(RecoveryAction):
         heard = edges.answers(wait=decide.open_question(judged, evidence))
         seen = observe.edge_evidence(heard, members, judged.suspects, judged.source) if judged.failed else []
         given = steps.evidence_from(options["evidence"], judged.source)
-        return observe.view_of(states, (*evidence, *seen, *given), known), room_problem
+        return observe.view_of(states, (*evidence, *seen, *given), known), room_problem, hindered
 
     def _purpose(self, options: dict[str, Any], view: DatabaseView, verdict: decide.Verdict) -> dict[str, Any]:
         if options["purpose"] == "watch":
@@ -119,6 +127,17 @@ class ActionModule(RecoveryAction):
                 lines, actions = decide.rejoin_lines(view, verdict, options["fenced"], promoted)
             return {"lines": lines, "next_actions": actions}
         return {}
+
+
+def hindrance(
+    provider: provided.Provider | None, states: Mapping[str, MemberState], options: dict[str, Any]
+) -> decide.Gate | None:
+    """Ask what runs the database whether it could make the target the primary, where that is left to do."""
+    target = options["target"]
+    if states[target].is_primary:
+        return None
+    source = next((name for name, state in states.items() if state.is_primary), None)
+    return provided.gate(provider, target, source, options["connect_seconds"])
 
 
 def load_gates(options: dict[str, Any], verdict: decide.Verdict, request: decide.Request) -> list[decide.Gate]:

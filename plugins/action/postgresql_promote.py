@@ -35,7 +35,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_promote"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Look once more, decide, promote, prove a write."""
@@ -152,8 +152,8 @@ class ActionModule(RecoveryAction):
     def _told(self, call: Call, session: Session, view: DatabaseView) -> promote.Promotion:
         """Promote by SQL, or through what runs the database."""
         seconds, target = call.options["provider_seconds"], call.options["target"]
-        members, _ = steps.inputs(call.options)
-        with provided.provider_of(members, call.guard) as provider:
+        members, credentials = steps.inputs(call.options)
+        with provided.provider_of(members, call.guard, credentials) as provider:
             if provider is None:
                 return promote.promote(session, seconds=call.options["promote_seconds"])
             begin = time.monotonic()

@@ -19,7 +19,7 @@ class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_readiness"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Ask everything that one role would need."""
@@ -53,9 +53,10 @@ def confirm(options: Mapping[str, Any]) -> list[Check]:
 def fence(options: Mapping[str, Any]) -> list[Check]:
     """Ask what a fence would need."""
     members, credentials = steps.inputs(options)
-    with provided.provider_of(members, lambda: None) as provider:
+    with provided.provider_of(members, lambda: None, credentials) as provider, ThreadPoolExecutor(1) as beside:
+        remarks = beside.submit(readiness.remarks, provider, members, options["connect_seconds"])
         found = readiness.channels(members, credentials, provider=provider, **limits_of(options))
-    return list(readiness.fence_checks(options["name"], members, found))
+        return list(readiness.fence_checks(options["name"], members, found, remarks.result()))
 
 
 def verify(options: Mapping[str, Any]) -> list[Check]:

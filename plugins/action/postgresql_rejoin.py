@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed
+from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, StepTimeout
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import observe, provided, rejoin_work, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
     Member,
     MemberState,
+    credentials_from,
     known_member,
     members_from,
 )
@@ -25,16 +27,18 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.rejoi
     Rejoin,
     RejoinRequest,
 )
+from ansible_collections.platform.recovery.plugins.module_utils.waiting import wait_until
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 LISTS = "unreplicated"
+FOLLOW_SECONDS = 0.1
 
 
 class ActionModule(RecoveryAction):
     """See the module of the same name."""
 
     MODULE = "postgresql_rejoin"
-    MAPS = frozenset({"members"})
+    MAPS = steps.MAPS
 
     def act(self, call: Call) -> dict[str, Any]:
         """Find the primary, look at every member that is to follow it, and take each of them back."""
@@ -44,7 +48,7 @@ class ActionModule(RecoveryAction):
         members = members_from(options["members"])
         if options["target"]:
             known_member(members, options["target"], "target")
-        credentials = Credentials(options["credentials"]["user"], options["credentials"]["password"])
+        credentials = credentials_from(options["credentials"])
         states = observe.look(
             members,
             credentials,
@@ -59,7 +63,9 @@ class ActionModule(RecoveryAction):
         primary = present_primary(members, states, credentials, options)
         wanted = rejoin_work.followers(list(members), primary.name, options["target"])
         if provided.is_provided(members):
-            return result(primary, [kept(members[name], states[name], primary) for name in wanted])
+            with provided.provider_of(members, call.guard, credentials) as provider:
+                seen = {name: followed(call, provider, members[name], states[name], primary) for name in wanted}
+            return result(primary, [kept(members[name], state, primary) for name, state in seen.items()])
         request = request_from(call)
         outcomes = [one(call, members[name], members, primary, credentials, request) for name in wanted]
         return result(primary, outcomes)
@@ -124,6 +130,34 @@ def request_from(call: Call) -> RejoinRequest:
             )
         },
     )
+
+
+def followed(
+    call: Call, provider: provided.Provider | None, member: Member, state: MemberState, primary: Primary
+) -> MemberState:
+    """Wait for a member that what runs it is making a standby of the primary; a plan does not wait."""
+    options = call.options
+    if call.check or provider is None or (state.is_standby and state.streaming):
+        return state
+    limit = options["connect_seconds"]
+    if not provider.taken_back(member.name, primary.name, seconds=limit):
+        return state
+    seen = [state]
+
+    def streams() -> bool:
+        account = credentials_from(options["credentials"])
+        found = observe.look({member.name: member}, account, connect_seconds=limit, statement_seconds=limit)
+        seen.append(found[member.name])
+        return seen[-1].is_standby and seen[-1].streaming
+
+    with contextlib.suppress(StepTimeout):
+        wait_until(
+            streams,
+            seconds=options["stream_seconds"],
+            interval=FOLLOW_SECONDS,
+            describe=f"{member.name} to follow {primary.name}",
+        )
+    return seen[-1]
 
 
 def kept(member: Member, state: MemberState, primary: Primary) -> Outcome:

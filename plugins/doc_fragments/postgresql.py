@@ -107,7 +107,7 @@ options:
       fence:
         description: The channel through which the member's server can be stopped for good.
         type: dict
-        suboptions:
+        suboptions: &fence
           method:
             description: >-
               V(systemd) runs C(systemctl) on the host through the system's C(ssh). V(process) is for a server that no service manager runs,
@@ -144,6 +144,48 @@ options:
             description: Whether C(systemctl) is called through C(sudo -n).
             type: bool
             default: true
+      patroni:
+        description: The nodes of a region that Patroni runs.
+        type: dict
+        suboptions:
+          nodes:
+            description: A mapping of a node's name, as Patroni has it, to how it is reached.
+            type: dict
+            required: true
+            suboptions:
+              url:
+                description: Address of its REST API.
+                type: str
+                required: true
+              host:
+                description: Where its PostgreSQL listens, if not where the member's does.
+                type: str
+              port:
+                description: The port there.
+                type: int
+              fence:
+                description: The channel through which the unit that runs Patroni, and with it PostgreSQL, can be stopped for good.
+                type: dict
+                suboptions: *fence
+          topology:
+            description: Whether all members are one cluster, or each has its own and all but one are standby clusters.
+            type: str
+            choices: [one_cluster, standby_cluster]
+            default: one_cluster
+          ca_file:
+            description: Certificate authority of the REST API, where it is not one that the system knows.
+            type: path
+          cert_file:
+            description: Client certificate for the REST API.
+            type: path
+          key_file:
+            description: Its private key.
+            type: path
+          source:
+            description: >-
+              What a standby cluster that follows this member has in its C(standby_cluster). C(host) and C(port) are the member's if left
+              out.
+            type: dict
   credentials:
     description: The account that asks. A superuser, for it fences and promotes.
     type: dict
@@ -156,6 +198,17 @@ options:
       password:
         description: Its password. Left out, libpq looks into the password file.
         type: str
+      api:
+        description: The account of Patroni's REST API, where Patroni runs the database and asks for one.
+        type: dict
+        suboptions:
+          user:
+            description: Name of the account.
+            type: str
+            required: true
+          password:
+            description: Its password.
+            type: str
   connect_seconds:
     description: Deadline of a connection. A frozen or cut-off server costs exactly this.
     type: float

@@ -42,6 +42,11 @@ def problems(platform: Mapping[str, Any], target: str) -> Iterator[Problem]:
     """Find what keeps a drill from having a scratch."""
     for name, database in selected(platform, target).items():
         key = f"platform.databases.{name}"
+        if database["provider"] != "streaming":
+            yield Problem(
+                f"{key}.provider", database["provider"], "streaming: a drill copies a standby on its own host"
+            )
+            continue
         ports = database["drill_ports"]
         if len(set(ports)) != 2 or not all(0 < port < 65536 for port in ports):
             yield Problem(f"{key}.drill_ports", ports, "two different ports from 1 to 65535")

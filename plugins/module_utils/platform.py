@@ -20,6 +20,7 @@ MAPS = frozenset(
         "platform.regions",
         "platform.databases",
         "platform.databases.members",
+        "platform.databases.members.patroni.nodes",
         "platform.clusters",
         "platform.services",
         "platform.edges",
@@ -78,6 +79,9 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
     for name, database in databases.items():
         key = f"platform.databases.{name}"
         found.append(reference(f"{key}.credentials", database["credentials"], credentials, "credential"))
+        account = (database["patroni"] or {}).get("credentials")
+        if account:
+            found.append(reference(f"{key}.patroni.credentials", account, credentials, "credential"))
         found.extend(reference(f"{key}.members.{m}", m, regions, "region") for m in database["members"])
         if len(database["members"]) < 2:
             yield Problem(
@@ -133,7 +137,7 @@ def check_zones(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
 def check_provider(key: str, database: Mapping[str, Any], clusters: Mapping[str, Any]) -> Iterator[Problem | None]:
     """Find what a provider needs and has not, or has and does not need: it would be read by nobody."""
     provider = database["provider"]
-    by_operator, by_rds = provider == "kubernetes_resource", provider == "rds"
+    by_operator, by_rds, by_patroni = (provider == name for name in ("kubernetes_resource", "rds", "patroni"))
     if bool(database["flavour"]) != by_operator:
         wanted = (
             "cloudnativepg or zalando, the operator that runs the database"
@@ -143,18 +147,48 @@ def check_provider(key: str, database: Mapping[str, Any], clusters: Mapping[str,
         yield Problem(f"{key}.flavour", database["flavour"], wanted)
     for name, member in database["members"].items():
         where = f"{key}.members.{name}"
-        for part, needed in (("resource", by_operator), ("rds", by_rds)):
+        for part, needed in (("resource", by_operator), ("rds", by_rds), ("patroni", by_patroni)):
             if bool(member[part]) != needed:
                 wanted = "a mapping: where its provider finds it" if needed else f"nothing with the provider {provider}"
                 yield Problem(f"{where}.{part}", member[part] and "something", wanted)
         if member["fence"] and (by_operator or by_rds):
             yield Problem(f"{where}.fence", "something", f"nothing: {provider} fences by its own API")
+        if member["fence"] and by_patroni:
+            yield Problem(f"{where}.fence", "something", f"nothing here: each node has one, {where}.patroni.nodes")
         if member["resource"]:
             yield reference(f"{where}.resource.cluster", member["resource"]["cluster"], clusters, "cluster")
         if member["rds"] and by_rds:
             yield from check_rds(where, member["rds"], global_=bool(database["rds"]))
-    if database["rds"] and not by_rds:
-        yield Problem(f"{key}.rds", "something", f"nothing with the provider {provider}")
+    for part, wanted_by in (("rds", by_rds), ("patroni", by_patroni)):
+        if database[part] and not wanted_by:
+            yield Problem(f"{key}.{part}", "something", f"nothing with the provider {provider}")
+    if by_patroni:
+        yield from check_patroni(key, database)
+
+
+def check_patroni(key: str, database: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what would leave a node unknown or unreachable, or a setting without a use."""
+    common = database["patroni"] or {}
+    one_cluster = common.get("topology") != "standby_cluster"
+    if bool(common.get("cert_file")) != bool(common.get("key_file")):
+        yield Problem(f"{key}.patroni", "one of cert_file and key_file", "both, or neither")
+    owners: dict[str, str] = {}
+    for name, member in database["members"].items():
+        place, where = member["patroni"], f"{key}.members.{name}.patroni"
+        if not place:
+            continue
+        if not place["nodes"]:
+            yield Problem(f"{where}.nodes", "none", "at least one node")
+        if place["source"] and one_cluster:
+            yield Problem(f"{where}.source", "something", "nothing in one cluster: Patroni knows whom a node follows")
+        for node, entry in place["nodes"].items():
+            if not entry["url"].startswith(("http://", "https://")):
+                yield Problem(f"{where}.nodes.{node}.url", entry["url"], "an address such as https://10.1.0.11:8008")
+            if len(place["nodes"]) > 1 and not entry["host"]:
+                wanted = "where its own PostgreSQL listens: of several nodes each is seen to be stopped at its port"
+                yield Problem(f"{where}.nodes.{node}.host", None, wanted)
+            if one_cluster and owners.setdefault(node, name) != name:
+                yield Problem(f"{where}.nodes", node, f"names that no other region has: {owners[node]} has it")
 
 
 def check_rds(where: str, place: Mapping[str, Any], *, global_: bool) -> Iterator[Problem]:
@@ -229,6 +263,9 @@ def out_of_range(platform: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(f"{key}.objectives.{kind}", value, "seconds, 0 or more")
         for member, entry in database["members"].items():
             ports = {"port": entry["port"], "fence.port": (entry["fence"] or {}).get("port")}
+            for node, place in (entry["patroni"] or {}).get("nodes", {}).items():
+                where = f"patroni.nodes.{node}"
+                ports |= {f"{where}.port": place["port"], f"{where}.fence.port": (place["fence"] or {}).get("port")}
             for where, port in ports.items():
                 if port is not None and not 0 < port < 65536:
                     yield Problem(f"{key}.members.{member}.{where}", port, "a port from 1 to 65535")
@@ -323,6 +360,7 @@ def database_inputs(name: str, wish: Wish, platform: Mapping[str, Any]) -> dict[
         "objectives": database["objectives"],
         "members": {m: member_inputs(m, database, platform) for m in database["members"]},
         "credentials": database["credentials"],
+        "api_credentials": (database["patroni"] or {}).get("credentials"),
         "identity": identity(target, database["system_identifier"]),
         "applications": sorted(services),
         "clusters": {
@@ -346,8 +384,8 @@ def service_inputs(databases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 def member_inputs(name: str, database: Mapping[str, Any], platform: Mapping[str, Any]) -> dict[str, Any]:
     """Give a member with all that its provider needs, wherever the description says it."""
-    member = {k: v for k, v in database["members"][name].items() if k not in {"resource", "rds"}}
-    resource, rds = database["members"][name]["resource"], database["members"][name]["rds"]
+    member = {k: v for k, v in database["members"][name].items() if k not in {"resource", "rds", "patroni"}}
+    resource, rds, patroni = (database["members"][name][part] for part in ("resource", "rds", "patroni"))
     if resource:
         cluster = platform["clusters"][resource["cluster"]]
         member["resource"] = {
@@ -357,6 +395,9 @@ def member_inputs(name: str, database: Mapping[str, Any], platform: Mapping[str,
         }
     if rds:
         member["rds"] = {**rds, **(database["rds"] or {})}
+    if patroni:
+        common = database["patroni"] or {}
+        member["patroni"] = {**patroni, **{k: v for k, v in common.items() if k != "credentials"}}
     return member
 
 

@@ -96,7 +96,7 @@ options:
           provider:
             description: How the database replicates and is promoted.
             type: str
-            choices: [streaming, kubernetes_resource, rds]
+            choices: [streaming, patroni, kubernetes_resource, rds]
             default: streaming
           flavour:
             description: For O(platform.databases.provider=kubernetes_resource), the operator that runs the database.
@@ -118,6 +118,29 @@ options:
                 type: str
                 choices: [managed, detach]
                 default: managed
+          patroni:
+            description: For V(patroni), what its members have in common.
+            type: dict
+            suboptions:
+              topology:
+                description: >-
+                  V(one_cluster) if all members belong to one Patroni cluster. V(standby_cluster) if each region has a cluster, and a DCS, of
+                  its own, of which all but one are standby clusters.
+                type: str
+                choices: [one_cluster, standby_cluster]
+                default: one_cluster
+              credentials:
+                description: Name in O(credentials) of the account of the REST API (C(restapi.authentication)), if it has one.
+                type: str
+              ca_file:
+                description: Certificate authority of the REST API, where it is not one that the system knows.
+                type: path
+              cert_file:
+                description: Client certificate for the REST API, where it asks for one (C(restapi.verify_client)).
+                type: path
+              key_file:
+                description: Its private key.
+                type: path
           credentials:
             description: Name in O(credentials) of an account that may promote and fence (a superuser for V(streaming)).
             type: str
@@ -239,7 +262,7 @@ options:
                   - The channel through which the member's server can be stopped for good.
                   - Without one, only an operator's statement can stand for the proof that it is down.
                 type: dict
-                suboptions:
+                suboptions: &fence
                   method:
                     description: V(systemd) runs C(systemctl) on the member's host through SSH.
                     type: str
@@ -276,6 +299,40 @@ options:
                     description: Whether C(systemctl) is called through C(sudo -n).
                     type: bool
                     default: true
+              patroni:
+                description: For V(patroni), the nodes of the region.
+                type: dict
+                suboptions:
+                  nodes:
+                    description: >-
+                      A mapping of a node's name, as Patroni has it, to how it is reached. All nodes of the region that may become leader: what
+                      is not named here cannot be fenced.
+                    type: dict
+                    required: true
+                    suboptions:
+                      url:
+                        description: Address of its REST API, for example V(https://10.1.0.11:8008).
+                        type: str
+                        required: true
+                      host:
+                        description: >-
+                          Host or address where its PostgreSQL listens. The member's if left out, which only one node alone may: of several
+                          the member's leads to whichever is the leader.
+                        type: str
+                      port:
+                        description: The port there. The member's if left out.
+                        type: int
+                      fence:
+                        description: >-
+                          The channel to its host. The unit is that of Patroni, which takes PostgreSQL with it. Without one, only an operator's
+                          statement can stand for the proof that it is down.
+                        type: dict
+                        suboptions: *fence
+                  source:
+                    description: >-
+                      For V(standby_cluster), what a cluster that follows this member has in its C(standby_cluster), such as
+                      C(primary_slot_name) or C(restore_command). C(host) and C(port) are the member's if left out.
+                    type: dict
       clusters:
         description: A mapping of a Kubernetes cluster's name to how it is reached.
         type: dict

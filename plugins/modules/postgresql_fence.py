@@ -14,7 +14,7 @@ description:
   - A live primary (switchover) is drained first. New transactions become read-only, sessions are ended, the standby replays the last write, tables are compared on both sides; then it is stopped. Whatever fails before that lets the applications write again.
   - A silent one (killed, frozen) is masked and killed through its service manager, in this order, for a frozen server acknowledges writes for a moment when it thaws.
   - Where no channel proves it, only O(statement) with a O(reason) lets a recovery go on; otherwise it is refused with what every vantage point saw.
-  - Where an operator or RDS runs the database, they are told to hand over and to stop, through their own API. Their word counts as proof only with the port's or the pods'.
+  - Where Patroni, an operator or RDS runs the database, they are told to hand over and to stop, through their own API. Their word counts as proof only with the port's or the pods'.
   - A member that is fenced already, or is a standby, is left alone.
 requirements: [psycopg2 in the Python that runs Ansible]
 extends_documentation_fragment:
@@ -43,7 +43,7 @@ options:
     default: 20
   provider_seconds:
     description: >-
-      Longest time for what an operator or RDS is told to do, in place of O(stop_seconds). They work at their own pace: minutes are usual.
+      Longest time for what Patroni, an operator or RDS is told to do, in place of O(stop_seconds). They work at their own pace: minutes are usual.
     type: float
     default: 600
   database:

@@ -13,7 +13,7 @@ description:
   - Decides by lineage, fence, settings and expected loss; prints these facts; promotes; proves a committed write.
   - Does not promote while another member answers as primary, or is not proven or stated to be stopped in O(fenced).
   - The startup process of a standby may sleep through a promotion for C(wal_retrieve_retry_interval), 5 seconds by default. It is woken by reloads; no setting is changed.
-  - Where an operator or RDS runs the database, they are told to promote, and SQL shows whether they did.
+  - Where Patroni, an operator or RDS runs the database, they are told to promote, and SQL shows whether they did.
   - Does nothing to a server that is the primary already.
   - C(community.postgresql) promotes by a plain query, without any of these checks, and waits in steps of 100 ms.
 requirements: [psycopg2 in the Python that runs Ansible]
@@ -41,7 +41,7 @@ options:
     default: 60
   provider_seconds:
     description: >-
-      Longest time for what an operator or RDS is told to do, in place of O(promote_seconds). They work at their own pace: minutes are usual.
+      Longest time for what Patroni, an operator or RDS is told to do, in place of O(promote_seconds). They work at their own pace: minutes are usual.
     type: float
     default: 600
 attributes:

@@ -114,11 +114,11 @@ def variables(**more: Any) -> dict[str, Any]:
     return {"recovery_target": EAST, "recovery_confirm": EAST, **more}
 
 
-def written_inventory(platform: dict[str, Any], password: str, folder: Path) -> str:
+def written_inventory(platform: dict[str, Any], password: str, folder: Path, **accounts: dict[str, str]) -> str:
     """Write the inventory of a platform whose databases all have the account `admin`, as an operator would."""
     content = {
         "recovery_platform": platform,
-        "recovery_credentials": {"admin": {"user": "postgres", "password": password}},
+        "recovery_credentials": {"admin": {"user": "postgres", "password": password}, **accounts},
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }

@@ -67,6 +67,7 @@ def test_without_an_edge_of_its_own_a_drill_has_no_canary(whole: dict[str, Any],
         ({"drill_ports": [5433, 99999]}, ["drill_ports"]),
         ({"data_directory": None}, ["data_directory"]),
         ({"fence": None}, ["fence"]),
+        ({"provider": "patroni"}, ["provider"]),
         ({"namespace": "production"}, ["drill.namespace"]),
     ],
 )
@@ -74,7 +75,7 @@ def test_what_keeps_a_drill_from_its_scratch_is_named(
     whole: dict[str, Any], change: dict[str, Any], named: list[str]
 ) -> None:
     database = whole["databases"]["platform_db"]
-    database |= {k: v for k, v in change.items() if k == "drill_ports"}
+    database |= {k: v for k, v in change.items() if k in ("drill_ports", "provider")}
     database["members"][TARGET] |= {k: v for k, v in change.items() if k in ("data_directory", "fence")}
     whole["drill"] |= {k: v for k, v in change.items() if k == "namespace"}
     found = [str(problem) for problem in drill.problems(whole, TARGET)]

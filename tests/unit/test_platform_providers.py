@@ -32,6 +32,11 @@ AURORA = {
     "database": {"provider": "rds", "rds": {"global_cluster": "platform"}},
     "member": {"rds": {"region": "us-west-2", "cluster": "platform-db"}},
 }
+NODES = {"pg-1": {"url": "https://10.1.0.11:8008", "fence": {"host": "h", "user": "u", "unit": "patroni"}}}
+PATRONI = {
+    "database": {"provider": "patroni", "patroni": {"credentials": "postgresql_admin", "topology": "standby_cluster"}},
+    "member": {"patroni": {"nodes": NODES, "source": {"primary_slot_name": "other"}}},
+}
 
 
 def described(base: dict[str, Any], database: dict[str, Any], member: dict[str, Any]) -> tuple[Any, list[str]]:
@@ -90,6 +95,39 @@ def described(base: dict[str, Any], database: dict[str, Any], member: dict[str, 
         pytest.param(AURORA, {}, {"rds": {"region": "us-west-2"}}, r"us-west-2\.rds\.cluster: got nothing"),
         pytest.param(AURORA, {"rds": {"global_cluster": "x", "failover": "manged"}}, {}, r"did you mean 'managed'"),
         pytest.param(AURORA, {"provider": "streaming"}, {}, r"nothing with the provider streaming"),
+        pytest.param(PATRONI, {}, {}, None, id="Patroni"),
+        pytest.param(PATRONI, {"patroni": None}, {"patroni": {"nodes": NODES}}, r"source.*nothing in one cluster"),
+        pytest.param(PATRONI, {}, {"patroni": None}, r"members\.us-west-2\.patroni: got nothing.*a mapping"),
+        pytest.param(PATRONI, {}, {"patroni": {"nodes": {}}}, r"us-west-2\.patroni\.nodes: got 'none'"),
+        pytest.param(
+            PATRONI,
+            {},
+            {"patroni": {"nodes": {"pg": {"url": "10.1.0.1:8008"}}}},
+            r"nodes\.pg\.url: got '10\.1\.0\.1:8008'",
+        ),
+        pytest.param(
+            PATRONI,
+            {},
+            {"patroni": {"nodes": {"a": {"url": "http://a"}, "b": {"url": "http://b", "host": "b"}}}},
+            r"nodes\.a\.host: got nothing",
+        ),
+        pytest.param(PATRONI, {}, {"patroni": {"nodes": {"pg": {}}}}, r"nodes\.pg\.url: got nothing.*required"),
+        pytest.param(
+            PATRONI,
+            {},
+            {"patroni": {"nodes": {"pg": {"url": "http://h", "port": 0}}}},
+            r"patroni\.nodes\.pg\.port: got 0",
+        ),
+        pytest.param(
+            PATRONI,
+            {},
+            {"fence": {"host": "h", "user": "u", "unit": "p"}},
+            r"us-west-2\.fence.*nothing here: each node",
+        ),
+        pytest.param(PATRONI, {"patroni": {"credentials": "postgresql_admn"}}, {}, r"did you mean 'postgresql_admin'"),
+        pytest.param(PATRONI, {"patroni": {"topology": "standby_cluser"}}, {}, r"did you mean 'standby_cluster'"),
+        pytest.param(PATRONI, {"patroni": {"topology": "standby_cluster", "cert_file": "c"}}, {}, r"both, or neither"),
+        pytest.param(PATRONI, {"provider": "streaming"}, {}, r"nothing with the provider streaming"),
     ],
 )
 def test_a_provider_has_what_it_needs_and_no_more(
@@ -116,3 +154,14 @@ def test_a_member_carries_what_its_provider_needs() -> None:
     [database] = platform.select(platform.Wish.of(options), options["platform"])
     place = database["members"]["us-east-1"]["rds"]
     assert (place["cluster"], place["global_cluster"], place["failover"]) == ("platform-db", "platform", "managed")
+    options, _problems = described(PATRONI, {}, {})
+    [database] = platform.select(platform.Wish.of(options), options["platform"])
+    found = database["members"]["us-east-1"]["patroni"]
+    assert (database["api_credentials"], found["topology"]) == ("postgresql_admin", "standby_cluster")
+    assert (found["nodes"]["pg-1"]["fence"]["unit"], found["source"]) == ("patroni", {"primary_slot_name": "other"})
+    assert "credentials" not in found
+
+
+def test_one_cluster_has_each_node_once() -> None:
+    _options, problems = described(PATRONI, {"patroni": None}, {"patroni": {"nodes": NODES}})
+    assert any("names that no other region has" in problem for problem in problems)

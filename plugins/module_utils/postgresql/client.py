@@ -28,6 +28,9 @@ except ImportError:  # said by require_psycopg2, when it is needed
     psycopg2 = None  # type: ignore[assignment]
 
 APPLICATION_NAME = "platform.recovery"
+# How a port shows that nobody listens there. One that is merely silent may belong to a host that is cut off and lives,
+# or to a frozen server; one that accepts and says nothing, to a proxy, or to a server that is still going down.
+REFUSES = "the port refuses"
 TLS_REQUEST = struct.pack("!ii", 8, 80877103)
 SESSION_OPTIONS = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c lc_messages=C"
 
@@ -261,4 +264,4 @@ def port_refuses(member: Member, seconds: float) -> tuple[bool, str]:
     except ConnectionResetError:
         return True, "nobody answers behind the port"
     except OSError:
-        return True, "the port refuses"
+        return True, REFUSES

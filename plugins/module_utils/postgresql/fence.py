@@ -73,6 +73,8 @@ class Situation:
     member: Member
     state: MemberState
     unit: UnitStatus | None = None
+    taken_back: str | None = None
+    """How it shows that what runs the member, which is silent, is making it a standby of the target."""
 
     @property
     def words(self) -> str:
@@ -111,7 +113,7 @@ class Fenced:
 def choose(situation: Situation, *, mode: Mode, target_is_primary: bool, statement: str | None) -> Step:
     """Decide what a member needs. A pure function of what was seen."""
     state, unit = situation.state, situation.unit
-    if state.is_standby:
+    if state.is_standby or situation.taken_back:
         return "nothing"
     if state.is_primary:
         return "refuse" if target_is_primary or mode == "failover" else "drain"
@@ -270,7 +272,7 @@ def stop_by_provider(situation: Situation, request: FenceRequest, provider: Prov
         f"The old primary {name} was told to stop, and nothing proves that it did",
         wanted=f"proof that no PostgreSQL of {name} runs, or recovery_fence_statement",
         observed=f"{situation.words}; now: {unit.observed}",
-        next_action="see whether its operator and its nodes work; if nothing can prove it, give "
+        next_action="see whether what runs it works there; if nothing can prove it, give "
         "recovery_fence_statement with a recovery_reason",
         gate="fence",
         changed=True,
@@ -568,10 +570,16 @@ class Runner:
         self.target_is_primary = states[request.target].is_primary
         self.target_answers = states[request.target].reachable
         self.situations = {
-            name: Situation(member, states[name], units.get(name))
+            name: Situation(member, states[name], units.get(name), self.taken_back(states[name]))
             for name, member in members.items()
             if name != request.target
         }
+
+    def taken_back(self, state: MemberState) -> str | None:
+        """Ask what runs a silent member whether it sees to it, once the target is the primary."""
+        if self.provider is None or state.reachable or not self.target_is_primary:
+            return None
+        return self.provider.taken_back(state.name, self.request.target, seconds=self.request.connect_seconds)
 
     def choose(self) -> dict[str, Step]:
         """Choose a step for each; refuse before anything is touched. Raises PreconditionFailed."""
@@ -600,7 +608,9 @@ class Runner:
     def foretell(self, chosen: Mapping[str, Step]) -> list[Fenced]:
         """Say what would be done."""
         words = {
-            "drain": "would be drained and stopped for good",
+            "drain": "would be handed over by its provider"
+            if self.provider
+            else "would be drained and stopped for good",
             "kill": "would be fenced by its provider" if self.provider else "would be masked and killed",
             "rely": "would stand as stopped by the statement",
         }
@@ -671,6 +681,8 @@ class Runner:
         name = situation.member.name
         if situation.state.is_standby:
             return Fenced(name, "nothing", "standby", "it answers as standby")
+        if situation.taken_back:
+            return Fenced(name, "nothing", "standby", situation.taken_back)
         return Fenced(name, "nothing", "stopped", situation.unit.observed if situation.unit else situation.words)
 
 

@@ -61,6 +61,36 @@ class Fence:
     """Whose processes a server's are, where no service manager runs it."""
 
 
+Topology = Literal["one_cluster", "standby_cluster"]
+
+
+@dataclass(frozen=True)
+class PatroniNode:
+    """One node of a Patroni cluster: its API, its PostgreSQL where the member's place is not its own, its host."""
+
+    name: str
+    url: str
+    host: str | None = None
+    port: int | None = None
+    fence: Fence = field(default_factory=Fence)
+
+
+@dataclass(frozen=True)
+class PatroniPlace:
+    """A member that Patroni runs: the nodes of a region, and how their API is to be trusted.
+
+    Either all members are one cluster, or each is a cluster of its own and all but one are standby clusters.
+    """
+
+    nodes: tuple[PatroniNode, ...]
+    topology: Topology = "one_cluster"
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """What a standby cluster that follows this member has in its `standby_cluster`, beside host and port."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One server of a database, and how to reach it."""
@@ -78,6 +108,7 @@ class Member:
     os_user: str = "postgres"
     resource: ResourcePlace | None = None
     rds: RdsPlace | None = None
+    patroni: PatroniPlace | None = None
 
     @property
     def endpoint(self) -> str:
@@ -91,6 +122,8 @@ class Credentials:
 
     user: str
     password: str | None = field(default=None, repr=False)
+    api: Credentials | None = field(default=None, repr=False)
+    """Who asks the API of what runs the database, where that has accounts of its own."""
 
 
 @dataclass(frozen=True)
@@ -271,17 +304,36 @@ def members_from(data: Mapping[str, Any]) -> dict[str, Member]:
         values = {
             key: value for key, value in entry.items() if value is not None and key in Member.__dataclass_fields__
         }
-        fence = {
-            key: value
-            for key, value in (values.pop("fence", None) or {}).items()
-            if value is not None and key in Fence.__dataclass_fields__
-        }
-        fence["os_user"] = values.get("os_user", Fence.os_user)
+        fence = fence_from(values.pop("fence", None), values.get("os_user", Fence.os_user))
+        if "patroni" in values:
+            values["patroni"] = patroni_from(values["patroni"])
         for kind, place in (("resource", ResourcePlace), ("rds", RdsPlace)):
             if kind in values:
                 values[kind] = place(**{k: v for k, v in values[kind].items() if v is not None})
-        members[name] = Member(name=name, fence=Fence(**fence), **values)
+        members[name] = Member(name=name, fence=fence, **values)
     return members
+
+
+def fence_from(entry: Mapping[str, Any] | None, os_user: str = Fence.os_user) -> Fence:
+    """Read how a server is stopped for good; nothing said is no channel."""
+    given = {k: v for k, v in (entry or {}).items() if v is not None and k in Fence.__dataclass_fields__}
+    return Fence(**{**given, "os_user": os_user})
+
+
+def patroni_from(entry: Mapping[str, Any]) -> PatroniPlace:
+    """Read where Patroni runs a member."""
+    given = {k: v for k, v in entry.items() if v is not None and k in PatroniPlace.__dataclass_fields__}
+    nodes = tuple(
+        PatroniNode(name, node["url"], node.get("host"), node.get("port"), fence_from(node.get("fence")))
+        for name, node in given.pop("nodes").items()
+    )
+    return PatroniPlace(nodes, **given)
+
+
+def credentials_from(account: Mapping[str, Any]) -> Credentials:
+    """Read who asks."""
+    api = account.get("api")
+    return Credentials(account["user"], account["password"], Credentials(api["user"], api["password"]) if api else None)
 
 
 def known_member(members: Mapping[str, Member], name: str, key: str) -> Member:

@@ -287,12 +287,16 @@ def stepped_down(
 
 
 def provider_evidence(provider: Provider, members: Sequence[Member], seconds: float) -> list[Evidence]:
-    """Ask what runs these members. It knows whether they are fenced, not whether they live."""
+    """Ask what runs these members. It knows whether they are fenced; whether they live, only where it governs hosts."""
     with ThreadPoolExecutor(max_workers=max(1, len(members))) as pool:
         statuses = pool.map(lambda member: provider.status(member.name, seconds=seconds), members)
         return [
             Evidence(
-                "service manager", member.name, status.observed, False if status.fenced else None, fenced=status.fenced
+                "service manager",
+                member.name,
+                status.observed,
+                status.alive if provider.manages_hosts else False if status.fenced else None,
+                fenced=status.fenced,
             )
             for member, status in zip(members, statuses, strict=True)
         ]

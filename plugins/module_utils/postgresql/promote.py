@@ -69,7 +69,7 @@ def follow(session: Session, *, seconds: float, clock: Callable[[], float] = tim
             f"{name} is still no primary {seconds:g} s after its provider was told to promote it",
             wanted=f"{name} accepts writes",
             observed=error.observed or "it is in recovery",
-            next_action="look at what runs it (its operator, or RDS); the same run goes on where this one stopped",
+            next_action="look at Patroni, its operator or RDS; the same run goes on where this one stopped",
             changed=True,
         ) from error
     return Promotion(clock() - begin, 0)

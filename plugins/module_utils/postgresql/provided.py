@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import PreconditionFailed
-from .model import DatabaseView, Member, MemberState
+from .decide import Gate
+from .model import Credentials, DatabaseView, Member, MemberState
 from .service_manager import UnitStatus
 
 
@@ -23,8 +24,31 @@ class HandedOver:
     final_lsn: int | None = None
 
 
+@dataclass(frozen=True)
+class Hindrance:
+    """What keeps a member from being made the primary."""
+
+    observed: str
+    wanted: str
+    next_action: str
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a provider finds about its own readiness: a check, whether it is good (None: cannot be told), the mend."""
+
+    check: str
+    good: bool | None
+    observed: str
+    wanted: str
+    mend: str
+
+
 class Provider(Protocol):
     """One database, through the API of what runs it. Whatever changes something asks the guard first."""
+
+    manages_hosts: bool = False
+    """Whether its fence is that of its hosts' service managers, which know what lives."""
 
     def status(self, name: str, *, seconds: float) -> UnitStatus:
         """Say what is known of a member's fence. One that could not be fenced by this has not answered."""
@@ -44,12 +68,32 @@ class Provider(Protocol):
         `stepped_down` are the members that are standbys now, one of which may have handed over without loss.
         """
 
+    def taken_back(self, name: str, target: str, *, seconds: float) -> str | None:
+        """Say how it shows that a member is being made a standby of the target, which is the primary."""
+        del name, target, seconds
+        return None
+
+    def hindrance(self, target: str, source: str | None, *, seconds: float) -> Hindrance | None:
+        """Say what would keep the target from becoming the primary in place of a living source, or of a lost one.
+
+        It is asked before anything is touched. One that cannot tell before has none.
+        """
+        del target, source, seconds
+        return None
+
+    def examine(self, name: str, *, seconds: float) -> Sequence[Remark]:
+        """Check what only it knows of a member's readiness, and change nothing."""
+        del name, seconds
+        return ()
+
     def close(self) -> None:
         """Close all connections."""
 
 
 @contextmanager
-def provider_of(members: Mapping[str, Member], guard: Callable[[], None]) -> Iterator[Provider | None]:
+def provider_of(
+    members: Mapping[str, Member], guard: Callable[[], None], credentials: Credentials | None = None
+) -> Iterator[Provider | None]:
     """Give the provider of a database by its members; None where service managers and SQL do it all."""
     # Each is loaded where it is needed only: boto3 alone takes as long as a promotion.
     provider: Provider | None = None
@@ -61,6 +105,10 @@ def provider_of(members: Mapping[str, Member], guard: Callable[[], None]) -> Ite
         from .provider_rds import Rds
 
         provider = Rds(members, guard)
+    elif any(member.patroni for member in members.values()):
+        from .provider_patroni import Patroni
+
+        provider = Patroni(members, guard, credentials.api if credentials else None)
     try:
         yield provider
     finally:
@@ -70,7 +118,15 @@ def provider_of(members: Mapping[str, Member], guard: Callable[[], None]) -> Ite
 
 def is_provided(members: Mapping[str, Member]) -> bool:
     """Say whether something with an API of its own runs the database."""
-    return any(member.resource or member.rds for member in members.values())
+    return any(member.resource or member.rds or member.patroni for member in members.values())
+
+
+def gate(provider: Provider | None, target: str, source: str | None, seconds: float) -> Gate | None:
+    """Give the decision whether the provider could make the target the primary."""
+    found = provider.hindrance(target, source, seconds=seconds) if provider else None
+    if found is None:
+        return None
+    return Gate("provider", found.observed, found.wanted, "refuse", next_action=found.next_action)
 
 
 def comes_back(member: Member, primary: str | None) -> str:
@@ -84,6 +140,8 @@ def comes_back(member: Member, primary: str | None) -> str:
             f"make a new read replica of {primary} in {member.rds.region} (create_db_instance_read_replica), and keep "
             f"{member.name} until what only it holds has been looked at"
         )
+    if member.patroni:
+        return comes_back_to_patroni(member, primary)
     name = f"{member.resource.namespace}/{member.resource.name}" if member.resource else member.name
     if member.resource and member.resource.flavour == "zalando":
         return (
@@ -94,6 +152,20 @@ def comes_back(member: Member, primary: str | None) -> str:
         f"look at what only {member.name} holds, then have CloudNativePG clone {member.name} anew: delete the Cluster "
         f"{name} with its volumes, and create it with spec.replica.primary and source naming {primary}"
     )
+
+
+def comes_back_to_patroni(member: Member, primary: str | None) -> str:
+    """Say how a member that Patroni runs comes back: Patroni rewinds it, or clones it anew, by itself."""
+    place = member.patroni
+    nodes = ", ".join(node.name for node in place.nodes) if place else member.name
+    first = f"save what only {member.name} holds, for Patroni rewinds it over that; "
+    start = f"unmask and start the Patroni of {nodes} (systemctl unmask, systemctl start)"
+    if place and place.topology == "standby_cluster":
+        return (
+            f"{first}then make its cluster a standby cluster of {primary} before it starts (patronictl edit-config, "
+            f"section standby_cluster: its own DCS still calls it a primary), and {start}"
+        )
+    return f"{first}then {start}"
 
 
 def rejoin_lines(members: Mapping[str, Member], view: DatabaseView, primary: str | None) -> tuple[list[str], list[str]]:
@@ -113,7 +185,7 @@ def rejoin_lines(members: Mapping[str, Member], view: DatabaseView, primary: str
 
 def refuse_rebuild(member: Member, state: MemberState, primary: str) -> None:
     """Leave a member alone whose data belong to what runs it. Raises PreconditionFailed."""
-    if not (member.resource or member.rds) or (state.is_standby and state.streaming):
+    if not (member.resource or member.rds or member.patroni) or (state.is_standby and state.streaming):
         return
     raise PreconditionFailed(
         f"{member.name} does not follow {primary}, and only what runs it may rebuild it",

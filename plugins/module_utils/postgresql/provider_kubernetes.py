@@ -16,11 +16,11 @@ from ..kubernetes.client import MERGE_PATCH, ApiError, Client
 from ..kubernetes.kubeconfig import load
 from ..kubernetes.transport import Deadline
 from ..waiting import wait_until
-from .client import port_refuses
+from .client import REFUSES, port_refuses
 from .model import Member
 from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition, is_astray, is_empty, is_unready
 from .places import ResourcePlace
-from .provided import HandedOver
+from .provided import HandedOver, Provider
 from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.1
@@ -28,9 +28,6 @@ REQUEST_SECONDS = 5.0
 PORT_SECONDS = 0.3
 # The operator writes into its resource while we plan: each change of its costs one more look.
 CONFLICT_ATTEMPTS = 8
-# A port that is merely silent may belong to a host that is cut off and lives; one that accepts and says nothing, to a
-# proxy, or to a server that is still going down.
-REFUSES = "the port refuses"
 
 
 @dataclass(frozen=True)
@@ -229,7 +226,7 @@ def promote(target: Resource, stepped_down: Sequence[Resource], *, seconds: floa
 
 
 @dataclass
-class KubernetesResource:
+class KubernetesResource(Provider):
     """The provider `kubernetes_resource`: the members of one database, each behind its resource."""
 
     members: Mapping[str, Member]

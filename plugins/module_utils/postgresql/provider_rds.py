@@ -17,7 +17,7 @@ from ..errors import BadInput, PreconditionFailed, StepFailed, StepTimeout
 from ..waiting import wait_until
 from .model import Member
 from .places import RdsPlace
-from .provided import HandedOver
+from .provided import HandedOver, Provider
 from .service_manager import UnitStatus
 
 try:
@@ -309,7 +309,7 @@ def absent(place: RdsPlace, what: str, key: str) -> BadInput:
 
 
 @dataclass
-class Rds:
+class Rds(Provider):
     """The provider `rds`: the members of one database, each behind the API of its region."""
 
     members: Mapping[str, Member]

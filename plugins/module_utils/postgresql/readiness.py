@@ -8,9 +8,9 @@ that fails, a slot that is missing), is asked here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..readiness import FIRST, Check, Checklist
@@ -18,7 +18,7 @@ from . import decide, service_manager
 from .client import ServerError, Session
 from .decide import Gate, Request, Verdict
 from .model import Credentials, DatabaseView, Member, MemberState, shown_seconds
-from .provided import Provider
+from .provided import Provider, Remark
 from .service_manager import UnitStatus
 
 # The role whose work needs what is checked.
@@ -281,6 +281,22 @@ class Channel:
     why_not: str = ""
 
 
+def hosts_of(member: Member) -> dict[str, Member]:
+    """Give the hosts of a member by what they are called: one, or those of the nodes that Patroni runs."""
+    if member.patroni is None:
+        return {member.name: member}
+    return {f"{member.name} {node.name}": replace(member, fence=node.fence) for node in member.patroni.nodes}
+
+
+def remarks(provider: Provider | None, members: Mapping[str, Member], seconds: float) -> dict[str, Sequence[Remark]]:
+    """Have what runs the database examine each member."""
+    if provider is None:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(32, len(members))) as pool:
+        found = pool.map(lambda name: provider.examine(name, seconds=seconds), members)
+        return dict(zip(members, found, strict=True))
+
+
 def channels(
     members: Mapping[str, Member],
     credentials: Credentials,
@@ -292,39 +308,57 @@ def channels(
     """Ask all hosts and servers at once."""
 
     def ask(member: Member) -> Channel:
-        if provider:
+        if provider and not provider.manages_hosts:
             return Channel(provider.status(member.name, seconds=connect_seconds + 1), None, None)
         unit, allowed = None, None
         if member.fence.method == "systemd":
             unit = service_manager.status(member.fence, seconds=connect_seconds + 1)
             if unit.answered and member.fence.sudo:
                 allowed = service_manager.may_fence(member.fence, seconds=connect_seconds + 1)
+        if provider:
+            return Channel(unit, allowed, None)
         try:
             with opened(member, credentials, connect_seconds, statement_seconds) as session:
                 return Channel(unit, allowed, bool(session.value(GUARD_QUESTION, [GUARD_ASKS])))
         except ServerError as error:
             return Channel(unit, allowed, None, error.detail)
 
-    with ThreadPoolExecutor(max_workers=min(32, len(members))) as pool:
-        return dict(zip(members, pool.map(ask, members.values()), strict=True))
+    hosts = {host: at for member in members.values() for host, at in hosts_of(member).items()}
+    with ThreadPoolExecutor(max_workers=min(32, len(hosts))) as pool:
+        return dict(zip(hosts, pool.map(ask, hosts.values()), strict=True))
 
 
-def fence_checks(name: str, members: Mapping[str, Member], found: Mapping[str, Channel]) -> Iterator[Check]:
+def fence_checks(
+    name: str,
+    members: Mapping[str, Member],
+    found: Mapping[str, Channel],
+    remarked: Mapping[str, Sequence[Remark]],
+) -> Iterator[Check]:
     """Say whether each member could be fenced: the target too, for it is the next one."""
     for member in members.values():
-        on, channel = Checklist(FENCES, f"{name} {member.name}"), found[member.name]
-        if member.resource or member.rds:
-            yield provider_check(on, channel)
-            continue
-        yield manager_check(on, member, channel)
-        if channel.may_fence is not None:
-            seen = "sudo allows it" if channel.may_fence else "sudo does not allow it without a password"
-            mend = f"allow {member.fence.user or 'the account'} systemctl mask, kill and stop of {member.fence.unit}"
-            yield on.judged("right to fence", channel.may_fence, seen, "systemctl mask, kill and stop by sudo -n", mend)
-        wanted = "recovery-pg-guard asks the server whether it is stale"
-        mend = "start roles/pg_fence/files/recovery-pg-guard beside it, with every peer named"
-        seen = {True: "it runs", False: "nothing asks", None: f"cannot be seen: {channel.why_not}"}[channel.guarded]
-        yield on.judged("guard", channel.guarded, seen, wanted, mend)
+        on = Checklist(FENCES, f"{name} {member.name}")
+        for remark in remarked.get(member.name, ()):
+            yield on.judged(remark.check, remark.good, remark.observed, remark.wanted, remark.mend)
+        for host, at in hosts_of(member).items():
+            yield from host_checks(Checklist(FENCES, f"{name} {host}"), at, found[host])
+
+
+def host_checks(on: Checklist, member: Member, channel: Channel) -> Iterator[Check]:
+    """Say whether what runs on one host could be fenced."""
+    if member.resource or member.rds:
+        yield provider_check(on, channel)
+        return
+    yield manager_check(on, member, channel)
+    if channel.may_fence is not None:
+        seen = "sudo allows it" if channel.may_fence else "sudo does not allow it without a password"
+        mend = f"allow {member.fence.user or 'the account'} systemctl mask, kill and stop of {member.fence.unit}"
+        yield on.judged("right to fence", channel.may_fence, seen, "systemctl mask, kill and stop by sudo -n", mend)
+    if member.patroni:
+        return  # a guard would work against Patroni, which starts what the guard stops
+    wanted = "recovery-pg-guard asks the server whether it is stale"
+    mend = "start roles/pg_fence/files/recovery-pg-guard beside it, with every peer named"
+    seen = {True: "it runs", False: "nothing asks", None: f"cannot be seen: {channel.why_not}"}[channel.guarded]
+    yield on.judged("guard", channel.guarded, seen, wanted, mend)
 
 
 def provider_check(on: Checklist, channel: Channel) -> Check:

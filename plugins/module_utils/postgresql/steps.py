@@ -23,12 +23,15 @@ from .model import (
     Member,
     MemberState,
     Mode,
+    credentials_from,
     format_lsn,
     known_member,
     members_from,
     parse_lsn,
 )
 
+# Option paths of members whose suboptions describe each value of a mapping with free keys.
+MAPS = frozenset({"members", "members.patroni.nodes"})
 OWN_VANTAGES = frozenset({"sql", "service manager"})
 
 
@@ -51,8 +54,7 @@ def inputs(options: Mapping[str, Any]) -> tuple[dict[str, Member], Credentials]:
     """Read who is asked, and as whom."""
     members = members_from(options["members"])
     known_member(members, options["target"], "target")
-    account = options["credentials"]
-    return members, Credentials(account["user"], account["password"])
+    return members, credentials_from(options["credentials"])
 
 
 def request_from(options: Mapping[str, Any], mode: Mode) -> Request:

@@ -34,12 +34,17 @@ WEST, EAST = Member("west", "west.example", resource=CNPG), Member("east", "east
 
 
 @dataclass
-class Provider:
+class Provider(provided.Provider):
     """Answers as it is told to."""
 
     shows: UnitStatus = FREE
     after: UnitStatus = FENCED
     asked: list[str] = field(default_factory=list)
+    in_hand: str | None = None
+
+    def taken_back(self, name: str, target: str, *, seconds: float) -> str | None:
+        self.asked.append(f"taken back {name} by {target} {seconds:g}")
+        return self.in_hand
 
     def status(self, name: str, *, seconds: float) -> UnitStatus:
         self.asked.append(f"status {name} {seconds:g}")
@@ -83,7 +88,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fenced(
-    provider: Provider, west: bool | None, *, mode: str = "failover", statement: str | None = None
+    provider: Provider, west: bool | None, *, mode: str = "failover", statement: str | None = None, east: bool = True
 ) -> tuple[list[fence.Fenced], list[str]]:
     guarded: list[str] = []
     request = fence.FenceRequest(
@@ -94,7 +99,7 @@ def fenced(
         provider_seconds=9,
         guard=lambda: guarded.append("asked"),  # type: ignore[arg-type]
     )
-    states = {"west": state("west", recovery=west), "east": state("east", recovery=True)}
+    states = {"west": state("west", recovery=west), "east": state("east", recovery=east)}
     units = {"west": provider.shows} if west is None else {}
     members = {"west": WEST, "east": EAST}
     runner = fence.Runner(members, Credentials("postgres"), request, states, units, provider)
@@ -131,6 +136,20 @@ def test_when_a_fence_is_refused(provider: Provider, west: bool | None, words: s
     with pytest.raises(PreconditionFailed) as refused:
         fenced(provider, west)
     assert re.search(words, str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "proof", "then"),
+    [
+        pytest.param("it starts as a standby", "standby", [], id="what runs it sees to it"),
+        pytest.param(None, "stopped", ["stop west 9"], id="nobody sees to it"),
+    ],
+)
+def test_who_is_silent_beside_the_new_primary(in_hand: str | None, proof: str, then: list[str]) -> None:
+    provider = Provider(in_hand=in_hand)
+    [outcome], guarded = fenced(provider, None, east=False)
+    assert (outcome.proof, outcome.changed, len(guarded)) == (proof, bool(then), len(then))
+    assert provider.asked == ["taken back west by east 1.5", *then]
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ FINE = Channel(RUNS, None, True)
     ],
 )
 def test_the_way_to_a_fence(channel: Channel, member: Member, bad: dict[str, str]) -> None:
-    checks = list(readiness.fence_checks("db", {"west": member}, {"west": channel}))
+    checks = list(readiness.fence_checks("db", {"west": member}, {"west": channel}, {}))
     assert {c.check: c.verdict for c in checks if c.verdict != "ready"} == bad
     assert {c.role for c in checks} == {"pg_fence"}
 
