@@ -53,8 +53,8 @@ def healthy(lab: LabUnderTest, first: dict[str, Any], request: pytest.FixtureReq
 
 
 def require_first(lab: LabUnderTest, first: dict[str, Any]) -> dict[str, int]:
-    """Pods that end are still seen for a moment, as processes. Give the processes of all servers, and of the pods."""
-    deadline = time.monotonic() + 5
+    """Probes of a busy machine's pods may fail for a moment. Give the processes of all servers, and of the pods."""
+    deadline = time.monotonic() + 30
     while left := differences(first, whole(status := lab.status())):
         assert time.monotonic() < deadline, "\n".join(left)
         time.sleep(0.1)
@@ -364,7 +364,7 @@ def test_every_touch_of_a_database_is_seen_and_all_are_put_back(lab: LabUnderTes
             return expected in databases.differences(before, databases.observe(running))
 
         try:
-            eventually(seen, seconds=5)
+            eventually(seen)
         except AssertionError:
             pytest.fail(f"{name} was not seen")
     assert databases.touched(running)

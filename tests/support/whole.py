@@ -175,15 +175,17 @@ def links() -> dict[str, Any]:
 
 
 def programs(folder: Path) -> Counter[str]:
-    """Count what works below the lab's folder, by its program; a server's children are its own affair."""
+    """Count what works below the lab's folder as a child of its supervisor: the servers, and what nobody claims.
+
+    A server's own children come and go: a guard's `sleep`, an archiver's `cp`.
+    """
     found: Counter[str] = Counter()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             below = Path(os.readlink(entry / "cwd").removesuffix(" (deleted)")).is_relative_to(folder)
-            program = Path(os.readlink(entry / "exe")).name
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if below and Path(os.readlink(f"/proc/{parent}/exe")).name != program and program != "psql":
-                found[program] += 1
+            if below and Path(os.readlink(f"/proc/{parent}/exe")).name == "lab-supervisor":
+                found[Path(os.readlink(entry / "exe")).name] += 1
         except OSError:
             continue
     return found
