@@ -78,7 +78,7 @@ options:
         remembered it. What is larger already stays, since it has that region's traffic to bear.
       - A percentage such as V(50%), of the largest size that is remembered of the workload of the same name, in O(lost_region) or, without
         one, in any region; rounded up.
-      - A workload of which no size is remembered keeps the one that it has, and is named.
+      - A workload of which no size is remembered keeps the one that it has, and is named. If none is of any, that is refused.
     type: str
     default: "0"
   lost_region:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import PreconditionFailed, RecoveryError
+from ..errors import BadInput, PreconditionFailed, RecoveryError
+from ..schema import closest
 from . import autoscale, budgets, capacity
 from .autoscale import Autoscaler, Bounds
 from .budgets import Floor
@@ -24,7 +25,7 @@ from .fleet import Fleet, Observation, Written
 from .gone import wait_gone
 from .progress import Progress
 from .rollout import SCALED, wait_ready
-from .sizes import AsIn, Size, Snapshot, Wanted, said, wanted_of
+from .sizes import AsIn, Size, Snapshot, Wanted, known_of, said, wanted_of
 from .waves import waves
 from .workloads import Scale, Target, Workload, plan_scale
 
@@ -89,7 +90,9 @@ def scale(
 ) -> dict[str, Any]:
     """Scale all and wait until that is so. Nothing is touched if anything is wrong with any of them."""
     seen = fleet.observe(targets)
-    course = decide(fleet, seen, size, rules or Rules())
+    rules = rules or Rules()
+    refuse_unknown(seen, size, rules.snapshot)
+    course = decide(fleet, seen, size, rules)
     begin = time.monotonic()
     account = Account()
     for number, step in enumerate(course.steps, 1):
@@ -97,6 +100,22 @@ def scale(
         with accounting(account, prefix, course.steps[number:]):
             take(fleet, seen, course, step, account, told(progress, prefix), again=number > 1)
     return result_of(fleet, seen, size, course, account, time.monotonic() - begin)
+
+
+def refuse_unknown(seen: Observation, size: Size, snapshot: Snapshot) -> None:
+    """Refuse a size that nothing is known of: of a misspelt region all would stay as it is, and look done."""
+    wanted = [wanted_of(size, target, workload, snapshot) for target, workload in seen.workloads.items()]
+    if not wanted or not all(one.unknown for one in wanted):
+        return
+    regions = {name for target, workload in seen.workloads.items() for name in known_of(target, workload, snapshot)}
+    region = getattr(size, "region", "")
+    near = closest(region, regions)
+    raise BadInput(
+        f"None of {len(wanted)} workloads remembers a size" + (f" in {region}" if region else ""),
+        wanted=f"one of {', '.join(sorted(regions))}" if regions else "sizes that were remembered beforehand",
+        next_action=f"use {near!r}" if near else "name a snapshot, or give a number; nothing was touched",
+        nearest=near,
+    )
 
 
 def decide(fleet: Fleet, seen: Observation, size: Size, rules: Rules) -> Course:

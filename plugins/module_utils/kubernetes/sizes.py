@@ -104,12 +104,17 @@ def wanted_of(size: Size, target: Target, workload: Workload, snapshot: Snapshot
     """Say what is wanted of one workload; of what nothing is remembered, that it stays as it is."""
     if size is None or isinstance(size, int):
         return Wanted(size)
-    memories = {**snapshot.of(target), **memories_of(target, workload)}
+    memories = known_of(target, workload, snapshot)
     if isinstance(size, AsIn):
         found = memories.get(size.region)
         return Wanted(found.size, at_least=True) if found else KEEP
     largest = max((memory.maximum for region, memory in memories.items() if size.region in ("", region)), default=None)
     return KEEP if largest is None else Wanted(-(-largest * size.percent // 100))
+
+
+def known_of(target: Target, workload: Workload, snapshot: Snapshot) -> dict[str, Memory]:
+    """Give all that is remembered of a workload; what it carries itself is newer than any file."""
+    return {**snapshot.of(target), **memories_of(target, workload)}
 
 
 def said(size: Size) -> str:

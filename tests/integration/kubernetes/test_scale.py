@@ -297,6 +297,8 @@ def test_sizes_of_a_lost_region_and_shares_of_the_largest(plane: Plane) -> None:
     create(plane, *(workload(name, replicas=1) for name in ("user-service", "ai-service", "new-service")))
     for name, text in (("user-service", '{"size":3,"maximum":5}'), ("ai-service", '{"size":1,"maximum":4}')):
         plane.patch(name, {"metadata": {"annotations": {SIZES: f'{{"west":{text}}}'}}})
+    with pytest.raises(BadInput, match=r"None of 3 workloads remembers a size in wset.*use 'west'"):
+        scale(*whole(plane), AsIn("wset"), None, RULES)
     up = scale(*whole(plane), AsIn("west"), None, RULES)
     assert sizes(plane) == {"user-service": 3, "ai-service": 1, "new-service": 1}
     assert "1 remember no size in west and stay as they are: plane/production/new-service" in up["lines"]

@@ -383,6 +383,26 @@ def test_a_server_that_asks_to_wait_is_obeyed_and_all_is_done(fake: FakeApi) -> 
     assert len(fake.asked("PATCH")) == 40 + early
 
 
+@pytest.mark.parametrize(
+    ("size", "sizes", "words"),
+    [
+        (AsIn("wset"), WEST, "remembers a size in wset.*one of north, west.*use 'west'"),
+        (Share(50, "south"), WEST, "remembers a size in south.*one of north, west"),
+        (AsIn("west"), None, "sizes that were remembered beforehand"),
+        (Share(50), None, "remembers a size.*Wanted: sizes that were remembered beforehand"),
+    ],
+)
+def test_where_nothing_is_known_of_any_nothing_is_taken_for_done(
+    fake: FakeApi, size: Size, sizes: str | None, words: str
+) -> None:
+    item = deployment("web", annotations={SIZES: sizes} if sizes else {})
+    fake.script = lambda request: listing(*([item] if request.path.endswith("/deployments") else []))
+    spaces = [{"cluster": "fake", "namespace": "production"}]
+    fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, [], Settings(timeout_seconds=5), spaces)
+    with pytest.raises(BadInput, match=words):
+        scale(fleet, targets, size)
+
+
 def test_a_thousand_cost_a_patch_each_and_a_few_lists(fake: FakeApi) -> None:
     names = [f"svc-{number}" for number in range(1000)]
     patched: set[str] = set()
