@@ -154,7 +154,7 @@ def test_another_clones_lab_is_refused_with_the_name_of_this(lab: LabUnderTest, 
         (("heal", "us-west-3"), "did you mean 'us-west-2'"),
         (("logs", "moon"), "no target 'moon'"),
         (("up", "--postgresql", "15"), "The lab runs with profile small and PostgreSQL 18"),
-        (("up", "--profile", "full"), "comes with the region failover"),
+        (("up", "--profile", "full"), "The lab runs with profile small"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(lab: LabUnderTest, words: tuple[str, ...], message: str) -> None:

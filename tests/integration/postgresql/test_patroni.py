@@ -289,7 +289,8 @@ def test_a_hand_over_that_does_not_arrive_is_taken_back(two_clusters: World, mon
 
 def run(world: World, folder: Path, **wish: Any) -> Ended:
     """Run the checklist itself, as an operator would."""
-    place = written_inventory(world.platform(), PASSWORD, folder, api={"user": "api", "password": API_PASSWORD})
+    described = world.platform() | {"lease": {"provider": "file", "folder": str(folder / "lease")}}
+    place = written_inventory(described, PASSWORD, folder, api={"user": "api", "password": API_PASSWORD})
     target = {"recovery_target": "east", "recovery_confirm": "east"}
     ended = failover(folder / "runs", inventory=place, **{**target, **wish})
     written = ended.output + (ended.folder / "journal.jsonl").read_text()
