@@ -7,11 +7,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.clock import par
 from tests.faults.test_killed_controller import RERUN_CODES, SECONDS, settled
 from tests.support import ledger
 from tests.support.client import Client
-from tests.support.killer import below
+from tests.support.limits import limit_files
 from tests.support.platform import EAST, EDGE, WEST, Ended, failback, failover, healthy_lab, keys_in, lab, servers
 from tests.support.standing import wait_for_standing, writers
 
@@ -67,15 +65,6 @@ class Trouble:
         if self.fault == "small_files":
             limit_files(servers()[self.place]["pid"], None)
         lab("heal", self.place, ok=False)
-
-
-def limit_files(pid: int | None, most: int | None) -> None:
-    """Limit the size of files that a process and its children may write, as their own account: it needs no right."""
-    for one in below(pid) if pid else []:
-        with suppress(OSError):
-            owner = os.stat(f"/proc/{one}")
-            argv = ["prlimit", "--pid", str(one), f"--fsize={'unlimited' if most is None else most}:"]
-            subprocess.run(argv, check=False, capture_output=True, user=owner.st_uid, group=owner.st_gid)
 
 
 @dataclass(frozen=True)
