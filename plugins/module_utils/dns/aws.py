@@ -20,7 +20,7 @@ from .model import Account
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 except ImportError:  # said by client, when it is needed
     boto3 = None
 
@@ -37,7 +37,7 @@ THROTTLED = frozenset(
         "PriorRequestNotComplete",
     }
 )
-THROTTLED_STATUS = frozenset({429, 503})
+BUSY_STATUS = frozenset({429, 500, 502, 503, 504})
 # A connection that fails is tried this often: a control plane that is down stays so for longer than anybody waits here.
 ATTEMPTS = 3
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"})
@@ -83,7 +83,7 @@ class Aws:
         self.name = name
         self._deadline = deadline
         self._clock, self._sleep = clock, sleep
-        self.throttled = 0
+        self._busy = 0
 
     def call(self, verb: str, **words: Any) -> Any:
         """Make one request. Raises Unreachable, StepFailed; ClientError's code is in the field `code`."""
@@ -94,10 +94,12 @@ class Aws:
             except ClientError as error:
                 said = error.response.get("Error", {})
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-                if said.get("Code") not in THROTTLED and status not in THROTTLED_STATUS:
+                if said.get("Code") not in THROTTLED and status not in BUSY_STATUS:
                     raise refused(self.name, verb, str(said.get("Code")), str(said.get("Message", ""))) from None
-                self.throttled += 1
-                seen = f"{said.get('Code')} ({status}), {self.throttled} times"
+                self._busy += 1
+                seen = f"{said.get('Code')} ({status}), {self._busy} times"
+            except (NoCredentialsError, PartialCredentialsError) as error:
+                raise keyless(self.name, type(error).__name__) from None
             except BotoCoreError as error:
                 failures += 1
                 seen = type(error).__name__
@@ -110,17 +112,26 @@ class Aws:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _unreachable(self, verb: str, seen: str) -> Unreachable:
-        throttled = "Throttl" in seen or "TooMany" in seen or "429" in seen
         return Unreachable(
             f"{self.name} could not be asked to {verb.replace('_', ' ')}",
             wanted="an answer before the deadline",
             observed=seen,
             next_action=(
-                "wait until the account is no longer throttled, then run the same again"
-                if throttled
+                "wait until it is no longer busy and the account no longer throttled, then run the same again"
+                if self._busy
                 else f"check the way to {self.name} and its health, then run the same again"
             ),
         )
+
+
+def keyless(name: str, observed: str) -> BadInput:
+    """Say that nobody told us who we are."""
+    return BadInput(
+        f"No credentials for {name} were found",
+        wanted="a zone's credentials, or an entry of boto3's own chain",
+        observed=observed,
+        next_action="give them and run again; nothing was touched",
+    )
 
 
 def refused(name: str, verb: str, code: str, message: str) -> StepFailed:

@@ -135,7 +135,6 @@ class Move:
             deadline=time.monotonic() + request.timeout_seconds,
             query_seconds=request.query_seconds,
             guard=request.guard,
-            check=request.check,
         )
         self.provider = PROVIDERS[zone.provider](zone, self.work)
         self.resolvers = zone.resolvers or asking.system_resolvers()

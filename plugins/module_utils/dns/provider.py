@@ -25,7 +25,6 @@ class Work:
     deadline: float
     query_seconds: float = 2.0
     guard: Callable[[], None] = field(default=lambda: None, repr=False)
-    check: bool = False
     notes: list[str] = field(default_factory=list)
     changed: bool = False
 

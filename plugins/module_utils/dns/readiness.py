@@ -27,7 +27,7 @@ def checks(zone: Zone, request: Request, most_ttl: int) -> list[Check]:
     if request.target not in zone.targets:
         wanted, mend = "the target is one of its targets", f"give it values and a probe for {request.target}"
         return [on.judged("target", False, f"it knows {', '.join(zone.targets)} only", wanted, mend)]
-    work = Work(deadline=time.monotonic() + request.timeout_seconds, query_seconds=request.query_seconds, check=True)
+    work = Work(deadline=time.monotonic() + request.timeout_seconds, query_seconds=request.query_seconds)
     found = [target_check(on, zone, request)]
     try:
         provider = PROVIDERS[zone.provider](zone, work)

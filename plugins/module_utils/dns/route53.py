@@ -32,7 +32,6 @@ class RecordSet:
     failover: str | None = None
     weight: int | None = None
     check: str | None = None
-    ttl: int | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -157,7 +156,6 @@ def record_set(row: Mapping[str, Any]) -> RecordSet:
         failover=row.get("Failover"),
         weight=row.get("Weight"),
         check=row.get("HealthCheckId"),
-        ttl=row.get("TTL"),
         raw=row,
     )
 

@@ -142,7 +142,7 @@ def error(code: str, status: int = 400) -> Exception:
     return found
 
 
-@pytest.mark.parametrize("said", [("Throttling", 400), ("Whatever", 429), ("PriorRequestNotComplete", 400), ("", 503)])
+@pytest.mark.parametrize("said", [("Throttling", 400), ("Whatever", 429), ("PriorRequestNotComplete", 400), ("", 500)])
 def test_throttling_is_waited_out(said: tuple[str, int]) -> None:
     api = Patience(error(*said), error(*said), error(*said), {"things": []})
     assert api.asked().call("list_things") == {"things": []}
@@ -162,6 +162,14 @@ def test_what_is_refused_is_not_asked_again() -> None:
     with pytest.raises(StepFailed, match="grant this right in IAM") as said:
         api.asked().call("list_things")
     assert (api.calls, said.value.fields["code"]) == (1, "AccessDenied")
+
+
+def test_a_call_without_credentials_is_a_wrong_call() -> None:
+    exceptions = pytest.importorskip("botocore.exceptions")
+    api = Patience(exceptions.NoCredentialsError())
+    with pytest.raises(BadInput, match="No credentials for Route 53"):
+        api.asked().call("list_things")
+    assert api.calls == 1
 
 
 def test_an_api_that_is_down_is_not_asked_for_long() -> None:
