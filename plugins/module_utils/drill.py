@@ -108,6 +108,8 @@ def scratch_platform(platform: Mapping[str, Any], target: str) -> dict[str, Any]
         },
         "edges": {EDGE: {"region": NEW, "url": where["url"]}} if where["url"] else {},
         "canary": {**canary, "edge": EDGE} if canary and watched else None,
+        # No name leads to the scratch.
+        "zones": {},
     }
 
 
