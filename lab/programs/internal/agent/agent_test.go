@@ -298,7 +298,7 @@ func TestTheNextAgentGoesOn(t *testing.T) {
 	state, client := t.TempDir(), fake.NewClientset()
 	first := startLab(t, state, client)
 	first.run("web", "echo hello; exec sleep 60", nil)
-	first.until("the pod is ready", func() bool { return first.ready("web") })
+	first.until("the pod is ready and has spoken", func() bool { return first.ready("web") && first.log("web", "") != "" })
 	pid := first.pid("web")
 	first.stop()
 	if alive(pid) {
@@ -338,8 +338,11 @@ func TestASetsidDescendantEndsWithItsContainer(t *testing.T) {
 	if err := syscall.Kill(l.pid("web"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	l.until("it runs again", func() bool { return l.container("web").RestartCount == 1 && l.ready("web") && child("") != first })
-	second := child("")
+	second := 0
+	l.until("it runs again and has started another", func() bool {
+		second = child("")
+		return l.container("web").RestartCount == 1 && l.ready("web") && second != 0 && second != first
+	})
 	if alive(first) || !alive(second) {
 		t.Fatal("the restart left the first run's descendant, or took the second's")
 	}
