@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -86,11 +87,13 @@ def refused(run: Run, verb: str, error: RecoveryError) -> None:
 def guarding(variables: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
     """Give the question that each change asks first. Once it was asked the step shows signs of life while it works."""
     heartbeat = Heartbeat()
+    lock = threading.Lock()
     with lease_homes.guarding(variables) as guard:
 
         def ask() -> None:
             guard()
-            heartbeat.follow(lease_homes.registered(variables) or {})
+            with lock:  # the databases of a step on many ask at the same time
+                heartbeat.follow(lease_homes.registered(variables) or {})
 
         try:
             yield ask
