@@ -10,7 +10,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.dns.world import AUTHORITIES, MANY, VALUES, WEST, World, ask, eventually, running, start_knot
+from tests.integration.dns.world import (
+    AUTHORITIES,
+    DYNAMIC,
+    KNOT,
+    MANY,
+    VALUES,
+    WEST,
+    World,
+    answers,
+    ask,
+    eventually,
+    running,
+    start_knot,
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +43,5 @@ def world(standing: World) -> World:
     standing.start_api()
     start_knot(standing)
     eventually(lambda: all(ask(server, MANY[0]) == [VALUES[WEST]] for server in AUTHORITIES.values()))
+    eventually(lambda: answers(KNOT, f"app.{DYNAMIC}"))
     return standing
