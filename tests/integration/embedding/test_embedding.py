@@ -99,7 +99,10 @@ def test_cancel_ends_a_module_that_sleeps(place: Place) -> None:
 
 def test_cancel_before_the_run_was_opened(place: Place) -> None:
     run = place.start()
-    time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while not processes(run):  # once it is there, half a second is left until it opens its run
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     run.cancel()
     result = run.wait(30)
     assert (result.outcome, result.exit_code, result.folder) == ("cancelled", 5, None)
