@@ -90,6 +90,53 @@ options:
         type: str
 """
 
+    CHOSEN = r"""
+options:
+  workloads:
+    description: The workloads, of any number of clusters and namespaces, beside those of O(namespaces).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      cluster:
+        description: The cluster, one of O(clusters).
+        type: str
+        required: true
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+      kind:
+        description: Its kind.
+        type: str
+        choices: [Deployment, StatefulSet]
+        default: Deployment
+      container:
+        description: Not used here; the same list serves the modules that change variables.
+        type: str
+      variable:
+        description: Not used here; the same list serves the modules that change variables.
+        type: str
+  namespaces:
+    description: Namespaces of which every Deployment and StatefulSet is meant.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      cluster:
+        description: The cluster, one of O(clusters).
+        type: str
+        required: true
+      namespace:
+        description: The namespace.
+        type: str
+        required: true
+"""
+
     REASON = r"""
 options:
   reason:

@@ -17,57 +17,16 @@ description:
   - Of a workload that M(platform.recovery.workload_scale) has stopped, its former size counts, so that a region that is stopped is not remembered as one
     of no size.
   - Writes only what has changed, and each object under a lock.
+  - Sizes in several clusters of a region are added up.
 extends_documentation_fragment:
   - platform.recovery.workloads
+  - platform.recovery.workloads.chosen
   - platform.recovery.workloads.reason
 options:
   region:
     description: The name under which the sizes are remembered.
     type: str
     required: true
-  workloads:
-    description: Workloads of the region, beside those of O(namespaces).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      cluster:
-        description: The cluster, one of O(clusters).
-        type: str
-        required: true
-      namespace:
-        description: Its namespace.
-        type: str
-        required: true
-      name:
-        description: Its name.
-        type: str
-        required: true
-      kind:
-        description: Its kind.
-        type: str
-        choices: [Deployment, StatefulSet]
-        default: Deployment
-      container:
-        description: Not used here; the same list serves the modules that change variables.
-        type: str
-      variable:
-        description: Not used here; the same list serves the modules that change variables.
-        type: str
-  namespaces:
-    description: Namespaces of the region of which every Deployment and StatefulSet is meant. Sizes in several clusters of a region are added up.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      cluster:
-        description: The cluster, one of O(clusters).
-        type: str
-        required: true
-      namespace:
-        description: The namespace.
-        type: str
-        required: true
   remember_in:
     description: The clusters, of O(clusters), whose workloads are to remember.
     type: list
