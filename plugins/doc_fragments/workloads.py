@@ -49,7 +49,7 @@ options:
     description:
       - Most connections to one cluster at a time. Fewer are used for few workloads, since each costs a handshake.
     type: int
-    default: 16
+    default: 32
 """
 
     NAMED = r"""

@@ -45,7 +45,7 @@ class Settings:
     """How a task treats its clusters."""
 
     timeout_seconds: float
-    concurrency: int = 16
+    concurrency: int = 32
     request_seconds: float = 10.0
     lost_clusters: tuple[str, ...] = ()
     check: bool = False
