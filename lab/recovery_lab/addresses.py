@@ -28,11 +28,13 @@ PLACES = {
     "dns": (53, 5353),
     "dns_authority": (54, 5353),
     "dns_dynamic": (56, 5353),
+    "redis": (60, 6379),
+    "sentinel": (61, 26379),
     "edge": (80, 8080),
 }
 # Who is reached over a region's border: by the operator, and some of them by the other regions as well.
-LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "postgresql")
-LINKED_TO_REGIONS = ("aws_api", "edge", "postgresql")
+LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "postgresql", "redis", "sentinel")
+LINKED_TO_REGIONS = ("aws_api", "edge", "postgresql", "redis", "sentinel")
 SSH_PORT = 2222
 # Where a drill of the recovery has its servers and its edge, beside the real ones.
 DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}

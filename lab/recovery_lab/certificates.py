@@ -12,13 +12,16 @@ from . import addresses, identity
 from .state import State, write
 from .topology import Topology
 
+# The kinds of servers that speak TLS.
+CERTIFIED = ("postgresql", "kubernetes", "redis", "sentinel")
+
 
 def provide(state: State, topology: Topology) -> None:
     """Make the authority and every certificate that is missing: another profile has other servers."""
     authority = _authority(state)
     for server in topology.servers:
         name = f"{server.region}-{server.kind}"
-        if server.kind in ("postgresql", "kubernetes") and not (state.pki / f"{name}.crt").exists():
+        if server.kind in CERTIFIED and not (state.pki / f"{name}.crt").exists():
             _issue(authority, state, name, names(server.region, server.kind, topology))
     for region in topology.regions:
         if not (state.pki / f"{region}-service-account.pub").exists():

@@ -77,6 +77,15 @@ LIBRARIES = {
     "libhogweed.so.6": "libhogweed6 libhogweed6t64",
     "libnettle.so.8": "libnettle8 libnettle8t64",
     "libgmp.so.10": "libgmp10",
+    "liblzf.so.1": "liblzf1",
+    "libjemalloc.so.2": "libjemalloc2",
+    "libatomic.so.1": "libatomic1",
+    "libhiredis.so.0.14": "libhiredis0.14",
+    "liblua5.1.so.0": "liblua5.1-0",
+    "libsystemd.so.0": "libsystemd0",
+    "libcap.so.2": "libcap2",
+    "libgcrypt.so.20": "libgcrypt20",
+    "libgpg-error.so.0": "libgpg-error0",
 }
 # Libraries whose version is part of the package's name.
 VERSIONED = {r"libicu(?:uc|i18n|data)\.so\.(\d+)": "libicu{0}", r"libknot\.so\.(\d+)": "libknot{0} libknot{0}t64"}

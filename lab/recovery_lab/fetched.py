@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import aws_api, dns_dynamic, programs, topology
+from . import aws_api, dns_dynamic, programs, redis_servers, topology
 from .programs import Progress
 
 BROUGHT: Mapping[str, Callable[[], dict[str, Path]]] = {
     "aws_api": aws_api.fetch,
     "dns_dynamic": dns_dynamic.fetch,
+    "redis": redis_servers.fetch,
 }
 
 

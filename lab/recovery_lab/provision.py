@@ -21,6 +21,7 @@ from . import (
     identity,
     manifests,
     network,
+    redis_servers,
     ssh,
     supervisor,
     topology,
@@ -87,8 +88,15 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
         "aws_api": lambda: aws_api.define(server, lab.layout, lab.state, lab.programs["python"], lab.programs["moto"]),
         "dns_authority": lambda: dns_authority.define(server, lab.state, lab.programs["lab-authority"]),
         "dns_dynamic": lambda: dns_dynamic.define(server, lab.layout, lab.state, lab.programs["knotd"]),
+        "redis": lambda: _define_redis(lab, server),
+        "sentinel": lambda: _define_redis(lab, server),
     }
     return makers[server.kind]
+
+
+def _define_redis(lab: Lab, server: Server) -> None:
+    programs = lab.programs
+    redis_servers.define(server, lab.layout, lab.state, programs["redis-server"], programs["libnss_wrapper"])
 
 
 def start(lab: Lab, *, anew: bool) -> None:
@@ -239,11 +247,15 @@ ALONE: Mapping[str, Callable[[Server], None]] = {
     "aws_api": aws_api.answers,
     "dns_authority": lambda server: dns_authority.answers((server.address, server.port)),
     "dns_dynamic": dns_dynamic.answers,
+    "redis": redis_servers.answers,
+    "sentinel": redis_servers.answers,
 }
 
 
 def start_alone(lab: Lab, server: Server) -> None:
-    """Start a server of one process and wait until it works."""
+    """Start a server of one process and wait until it works. One that is fenced stays down."""
+    if supervisor.processes()[server.processes[0]].masked:
+        return
     with lab.screen.step(server.target, f"{server.link}:{server.port}"):
         [process] = server.processes
         start_process(lab, process, partial(ALONE[server.kind], server), server.target)

@@ -62,6 +62,8 @@ def open_host(state: State, region: str) -> None:
         "units": {
             "postgresql": f"{region}/postgresql/postgres",
             "recovery-pg-guard": f"{region}/postgresql/guard",
+            "redis-server": f"{region}/redis/redis",
+            "redis-sentinel": f"{region}/sentinel/sentinel",
         },
         "environment": read_json(folder / "environment.json"),
     }

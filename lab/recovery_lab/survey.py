@@ -10,7 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from . import addresses, aws_api, dns_authority, dns_dynamic, dns_edge, network, pods, postgresql, provision, supervisor
+from . import (
+    addresses,
+    aws_api,
+    dns_authority,
+    dns_dynamic,
+    dns_edge,
+    network,
+    pods,
+    postgresql,
+    provision,
+    redis_servers,
+    supervisor,
+)
 from .errors import LabError
 from .provision import Lab
 from .supervisor import Process
@@ -102,6 +114,9 @@ def survey(lab: Lab) -> Survey:
     roles = [row.role for row in rows if row.kind == "postgresql"]
     if not problems and sorted(roles) != ["primary", "standby"]:
         problems.append(f"the databases are {' and '.join(role or 'unknown' for role in roles)}")
+    stores = [row.role for row in rows if row.kind == "redis"]
+    if not problems and stores and sorted(stores) != ["primary", "replica"]:
+        problems.append(f"the Redis servers are {' and '.join(role or 'unknown' for role in stores)}")
     return Survey(rows, problems)
 
 
@@ -158,7 +173,7 @@ def _server_row(lab: Lab, server: Server, known: dict[str, Process], links: netw
         state,
         pid=main.pid,
         resident_mib=round(sum(process.resident_kib for _, process in instances) / 1024, 1),
-        role=_role(lab, server) if server.kind == "postgresql" and main.state == "running" else "",
+        role=_role(lab, server) if server.kind in ("postgresql", "redis") and main.state == "running" else "",
         masked=any(process.masked for _, process in instances),
         guarded=_guarded(dict(instances)),
         instances=[
@@ -211,11 +226,15 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
         return dns_authority.connect(server)
     if server.kind == "dns_dynamic":
         return dns_dynamic.connect(server, lab.state)
+    if server.kind in ("redis", "sentinel"):
+        return redis_servers.connect(server, lab.state)
     return {"url": f"dns://{server.address}:{server.port}"}
 
 
 def _role(lab: Lab, server: Server) -> str:
     try:
+        if server.kind == "redis":
+            return redis_servers.role(server, lab.state)
         return "standby" if lab.member(server.region).in_recovery() else "primary"
     except (OSError, LabError):
         return ""
