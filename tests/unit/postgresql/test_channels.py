@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils import service_manager
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import client, fence, service_manager, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import client, fence, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
     Fence,
@@ -27,7 +28,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     MemberState,
     members_from,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 FENCE = Fence("systemd", "h", 2222, "recovery", "/key", "/hosts", "postgresql@15-main", sudo=True)
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import process_manager
-from .model import Fence
 
 CONNECT_SECONDS = 2
 PERSIST_SECONDS = 30
@@ -26,6 +25,23 @@ STOPPED = frozenset({"inactive", "failed"})
 ALLOWED = "recovery-may-fence"
 PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
 ASSIGNMENT = re.compile(r"^(ActiveState|SubState|MainPID|UnitFileState)=(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """How a member's server can be stopped for good."""
+
+    method: str = "none"
+    host: str | None = None
+    port: int = 22
+    user: str | None = None
+    identity_file: str | None = None
+    known_hosts_file: str | None = None
+    unit: str = "postgresql"
+    sudo: bool = False
+    guard_unit: str | None = None
+    os_user: str = "postgres"
+    """Whose processes a server's are, where no service manager runs it."""
 
 
 @dataclass(frozen=True)
