@@ -26,7 +26,7 @@ type File struct {
 
 // Files keeps a file a row, with the row's value in it, in a bucket of any store that speaks S3.
 type Files struct {
-	client minio.Core
+	client *minio.Client
 	bucket string
 	folder string
 }
@@ -64,7 +64,7 @@ func OpenFiles(config Config, resolver *Resolver) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("FILES_ENDPOINT is %q: %w", c.Endpoint, err)
 	}
-	return &Files{client: minio.Core{Client: client}, bucket: c.Bucket, folder: config.Table()}, nil
+	return &Files{client: client, bucket: c.Bucket, folder: config.Table()}, nil
 }
 
 func (f *Files) name(row Row) string { return f.folder + "/" + row.Key }
@@ -72,7 +72,7 @@ func (f *Files) name(row Row) string { return f.folder + "/" + row.Key }
 // Keep puts the file of a row.
 func (f *Files) Keep(ctx context.Context, row Row) (any, error) {
 	name, content := f.name(row), strings.NewReader(row.Value)
-	put, err := f.client.Client.PutObject(ctx, f.bucket, name, content, content.Size(), minio.PutObjectOptions{
+	put, err := f.client.PutObject(ctx, f.bucket, name, content, content.Size(), minio.PutObjectOptions{
 		ContentType: "text/plain", DisableMultipart: true,
 	})
 	return File{f.bucket, name, put.VersionID, content.Size()}, err
@@ -87,13 +87,15 @@ func (f *Files) Find(ctx context.Context, row Row) (any, error) {
 	return File{f.bucket, f.name(row), found.VersionID, found.Size}, err
 }
 
-// Writable begins an upload and gives it up: the store decides whether it would take it and writes to its disk, but no
+// Writable puts a file on a condition that no file fulfils: the store decides first whether it takes writes from us. No
 // version comes of it, and nothing is replicated.
 func (f *Files) Writable(ctx context.Context) error {
-	name := f.folder + "/.writable"
-	upload, err := f.client.NewMultipartUpload(ctx, f.bucket, name, minio.PutObjectOptions{})
-	if err != nil {
-		return err
+	options := minio.PutObjectOptions{DisableMultipart: true}
+	options.SetMatchETag("none")
+	_, err := f.client.PutObject(ctx, f.bucket, f.folder+"/.writable", strings.NewReader(""), 0, options)
+	switch minio.ToErrorResponse(err).Code {
+	case minio.PreconditionFailed, minio.NoSuchKey:
+		return nil
 	}
-	return f.client.AbortMultipartUpload(ctx, f.bucket, name, upload)
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 const (
@@ -36,6 +37,8 @@ func OpenSessions(config SessionsConfig, resolver *Resolver) (*Sessions, error) 
 	if err != nil {
 		return nil, fmt.Errorf("SESSIONS_CA: %w", err)
 	}
+	// The client would say each failed connection; what fails is said once, by who was to use it.
+	logging.Disable()
 	return &Sessions{redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName:            config.Master,
 		SentinelAddrs:         config.Sentinels,
