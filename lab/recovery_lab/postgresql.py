@@ -35,6 +35,20 @@ create table if not exists {table} (
     created_at timestamptz not null default now()
 )"""
 
+# What ai-service remembers of the other services' events: one line each, however often it came.
+CONSUMED = """
+create table if not exists consumed_events (
+    topic text not null,
+    row_id bigint not null,
+    key text not null,
+    partition integer not null,
+    "offset" bigint not null,
+    deliveries bigint not null default 1,
+    first_at timestamptz not null default now(),
+    last_at timestamptz not null default now(),
+    primary key (topic, row_id, key)
+)"""
+
 
 def slot_name(region: str) -> str:
     """Name the slot by which a region's standby streams."""
@@ -205,7 +219,7 @@ class Member:
             f"create database {DATABASE} owner {OWNER}",
         )
         tables = [TABLE.format(table=service.table) for service in SERVICES.values()]
-        self.execute(DATABASE, f"set role {OWNER}", *tables)
+        self.execute(DATABASE, f"set role {OWNER}", *tables, CONSUMED)
 
     def clone_from_peer(self) -> None:
         """Build this server as a standby of its peer."""

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -27,22 +28,37 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	stores, err := OpenStores(config, resolver, log)
+	if err != nil {
+		return err
+	}
+	consumer, err := OpenConsumer(config, resolver, database, stores, log)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return err
 	}
 	depends := NewDependencies(config, resolver)
-	server := NewServer(config.Service, database, depends.Check, log)
+	server := NewServer(config.Service, database, stores, depends.Check, log)
 	web := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
+	var background sync.WaitGroup
+	if consumer != nil {
+		background.Go(func() { consumer.Run(ctx) })
+	}
 	log.Info("serving", "address", config.Listen, "database", config.Database.Host, "seconds", time.Since(began).Seconds())
 
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
-		return finish(server, web, log)
+		err := finish(server, web, log)
+		// It leaves its group meanwhile, so that nobody waits for it there.
+		background.Wait()
+		return err
 	}
 }
 

@@ -27,6 +27,9 @@ type Config struct {
 	Namespace    string
 	Dependencies []string
 	Database     DatabaseConfig
+	Sessions     SessionsConfig
+	Events       EventsConfig
+	Files        FilesConfig
 }
 
 // DatabaseConfig says which database to write to, and as whom.
@@ -35,6 +38,23 @@ type DatabaseConfig struct {
 	SSLMode, SSLRootCert       string
 	Port                       uint16
 	PoolSize                   int32
+}
+
+// SessionsConfig says which sentinels know where sessions are kept. Without any, none are kept.
+type SessionsConfig struct {
+	Sentinels            []string
+	Master, Password, CA string
+}
+
+// EventsConfig says to which brokers events go. Without any, none are published and none consumed.
+type EventsConfig struct {
+	Brokers            []string
+	User, Password, CA string
+}
+
+// FilesConfig says where files are kept. Without an endpoint, none are.
+type FilesConfig struct {
+	Endpoint, Bucket, AccessKey, SecretKey, CA string
 }
 
 // Table is the service's own table.
@@ -56,12 +76,37 @@ func ConfigFrom(getenv func(string) string) (Config, error) {
 			SSLMode:     getenv("DB_SSLMODE"),
 			SSLRootCert: getenv("DB_SSLROOTCERT"),
 		},
+		Sessions: SessionsConfig{
+			Sentinels: fields(getenv("SESSIONS_SENTINELS")),
+			Master:    getenv("SESSIONS_MASTER"),
+			Password:  getenv("SESSIONS_PASSWORD"),
+			CA:        getenv("SESSIONS_CA"),
+		},
+		Events: EventsConfig{
+			Brokers:  fields(getenv("EVENTS_BROKERS")),
+			User:     getenv("EVENTS_USER"),
+			Password: getenv("EVENTS_PASSWORD"),
+			CA:       getenv("EVENTS_CA"),
+		},
+		Files: FilesConfig{
+			Endpoint:  getenv("FILES_ENDPOINT"),
+			Bucket:    getenv("FILES_BUCKET"),
+			AccessKey: getenv("FILES_ACCESS_KEY"),
+			SecretKey: getenv("FILES_SECRET_KEY"),
+			CA:        getenv("FILES_CA"),
+		},
 	}
 	if c.Table() == "" {
 		return c, fmt.Errorf("SERVICE_NAME is %q, expected one of %s", c.Service, strings.Join(services(), ", "))
 	}
 	if c.Database.Host == "" {
 		return c, fmt.Errorf("DB_HOST is empty, expected the database's host name")
+	}
+	if len(c.Sessions.Sentinels) > 0 && c.Sessions.Master == "" {
+		return c, fmt.Errorf("SESSIONS_MASTER is empty, expected the name by which the sentinels know the primary")
+	}
+	if c.Files.Endpoint != "" && c.Files.Bucket == "" {
+		return c, fmt.Errorf("FILES_BUCKET is empty, expected the bucket that keeps the files at FILES_ENDPOINT")
 	}
 	return c, c.Database.numbers(getenv)
 }

@@ -12,7 +12,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"platform.recovery/lab/internal/app"
+	"platform.recovery/lab/app/internal/app"
 )
 
 func main() {

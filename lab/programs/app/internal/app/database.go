@@ -5,9 +5,9 @@ package app
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -36,10 +36,16 @@ var (
 
 // Row is one row of a service's table.
 type Row struct {
-	ID        int64     `json:"id"`
-	Key       string    `json:"key"`
-	Value     string    `json:"value"`
-	CreatedAt time.Time `json:"created_at"`
+	ID         int64
+	Key, Value string
+	CreatedAt  time.Time
+}
+
+// with adds to what is answered of a row what other stores have of it.
+func (r Row) with(places map[string]any) map[string]any {
+	said := map[string]any{"id": r.ID, "key": r.Key, "value": r.Value, "created_at": r.CreatedAt}
+	maps.Copy(said, places)
+	return said
 }
 
 // Identity says which database answered.
@@ -118,17 +124,14 @@ func connectionString(d DatabaseConfig) string {
 	return strings.Join(parts, " ")
 }
 
-// isPEM tells a certificate itself, as a ConfigMap carries it, from the path of one.
-func isPEM(certificate string) bool { return strings.HasPrefix(certificate, "-----BEGIN") }
-
 // trust makes every TLS connection trust the given certificate alone.
 func trust(conn *pgx.ConnConfig, certificate string) error {
 	if !isPEM(certificate) {
 		return nil
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(certificate)) {
-		return errors.New("DB_SSLROOTCERT holds no certificate")
+	roots, err := rootsFrom(certificate)
+	if err != nil {
+		return fmt.Errorf("DB_SSLROOTCERT: %w", err)
 	}
 	if conn.TLSConfig != nil {
 		conn.TLSConfig.RootCAs = roots
@@ -173,6 +176,42 @@ func (d *Database) Writable(ctx context.Context) error {
 		return errReadOnly
 	}
 	return d.judged(err)
+}
+
+// consumeStatement keeps one line an event, however often it comes. The key is part of what tells events apart: after
+// the loss of a row its id may be given to another one.
+const consumeStatement = `
+INSERT INTO consumed_events (topic, row_id, key, partition, "offset") VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (topic, row_id, key) DO UPDATE SET deliveries = consumed_events.deliveries + 1, last_at = now()`
+
+// Consume remembers that events were consumed, all of them or none.
+func (d *Database) Consume(ctx context.Context, events []Event) error {
+	var batch pgx.Batch
+	for _, event := range events {
+		batch.Queue(consumeStatement, event.Topic, event.ID, event.Key, event.Partition, event.Offset)
+	}
+	return d.judged(pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return tx.SendBatch(ctx, &batch).Close() }))
+}
+
+// Consumed is what is remembered of an event.
+type Consumed struct {
+	Event
+	Deliveries int64     `json:"deliveries"`
+	FirstAt    time.Time `json:"first_at"`
+	LastAt     time.Time `json:"last_at"`
+}
+
+const consumedQuery = `
+SELECT row_id, partition, "offset", deliveries, first_at, last_at FROM consumed_events
+WHERE topic = $1 AND key = $2 ORDER BY row_id DESC LIMIT 1`
+
+// Consumed returns what is remembered of the newest event of a key.
+func (d *Database) Consumed(ctx context.Context, topic, key string) (Consumed, error) {
+	found := Consumed{Event: Event{Topic: topic, Key: key}}
+	err := d.pool.QueryRow(ctx, consumedQuery, topic, key).Scan(
+		&found.ID, &found.Partition, &found.Offset, &found.Deliveries, &found.FirstAt, &found.LastAt)
+	found.FirstAt, found.LastAt = found.FirstAt.UTC(), found.LastAt.UTC()
+	return found, d.judged(err)
 }
 
 const identityQuery = `

@@ -210,3 +210,30 @@ func TestFrozenDatabaseCostsABoundedTime(t *testing.T) {
 		t.Fatalf("after the thaw: %v", err)
 	}
 }
+
+func TestConsumedEventsAreRememberedOnce(t *testing.T) {
+	server := startServer(t)
+	database := server.open(t)
+	server.do(t, `CREATE TABLE consumed_events (topic text, row_id bigint, key text, partition integer, "offset" bigint,
+		deliveries bigint DEFAULT 1, first_at timestamptz DEFAULT now(), last_at timestamptz DEFAULT now(), PRIMARY KEY (topic, row_id, key))`)
+	event := Event{Topic: "users", ID: 7, Key: "k", Partition: 1, Offset: 9}
+	again := Event{Topic: "users", ID: 7, Key: "k", Partition: 1, Offset: 12}
+	// After a loss the id 7 was given to another row.
+	other := Event{Topic: "users", ID: 7, Key: "other", Partition: 0, Offset: 3}
+	if err := database.Consume(bounded(t), []Event{event, again, other}); err != nil {
+		t.Fatal(err)
+	}
+	if err := database.Consume(bounded(t), []Event{again}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := database.Consumed(bounded(t), "users", "k")
+	if err != nil || found.Event != event || found.Deliveries != 3 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if found, err := database.Consumed(bounded(t), "users", "other"); err != nil || found.Deliveries != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if _, err := database.Consumed(bounded(t), "tenants", "k"); !errors.Is(err, errUnknownKey) {
+		t.Fatal(err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -26,12 +27,14 @@ type store interface {
 	Read(ctx context.Context, key string) (Row, error)
 	Writable(ctx context.Context) error
 	Identity(ctx context.Context) (Identity, error)
+	Consumed(ctx context.Context, topic, key string) (Consumed, error)
 }
 
 // Server answers the service's HTTP requests.
 type Server struct {
 	service    string
 	rows       store
+	stores     *Stores
 	depends    func(context.Context) error
 	ready      readiness
 	log        *slog.Logger
@@ -41,9 +44,9 @@ type Server struct {
 }
 
 // NewServer serves rows; depends fails while a service that this one needs cannot be had.
-func NewServer(service string, rows store, depends func(context.Context) error, log *slog.Logger) *Server {
-	s := &Server{service: service, rows: rows, depends: depends, log: log}
-	s.ready.check = s.checkReady
+func NewServer(service string, rows store, stores *Stores, depends func(context.Context) error, log *slog.Logger) *Server {
+	s := &Server{service: service, rows: rows, stores: stores, depends: depends, log: log}
+	s.ready = readiness{check: s.checkReady, fresh: freshness}
 	return s
 }
 
@@ -57,6 +60,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/"+s.service+"/rows", s.postRow)
 	mux.HandleFunc("GET /v1/"+s.service+"/rows/{key}", s.getRow)
 	mux.HandleFunc("GET /v1/"+s.service+"/healthz", s.getHealth)
+	if s.service == consumerService {
+		mux.HandleFunc("GET /v1/"+s.service+"/consumed/{topic}/{key}", s.getConsumed)
+	}
 	return mux
 }
 
@@ -76,11 +82,19 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]bool{"ready": true})
 }
 
-// checkReady asks database and dependencies at the same time: each may take most of the allowance.
+// checkReady asks database, stores and dependencies at the same time: each may take most of the allowance.
 func (s *Server) checkReady(ctx context.Context) error {
+	others := make(chan error, 1)
+	go func() { others <- s.prerequisites(ctx) }()
+	err := s.rows.Writable(ctx)
+	return errors.Join(err, <-others)
+}
+
+// prerequisites fails if a write should not even be tried: what it needs beside the database is known to be missing.
+func (s *Server) prerequisites(ctx context.Context) error {
 	depends := make(chan error, 1)
 	go func() { depends <- s.depends(ctx) }()
-	err := s.rows.Writable(ctx)
+	err := s.stores.Writable()
 	return errors.Join(err, <-depends)
 }
 
@@ -93,33 +107,58 @@ func (s *Server) postRow(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := requestContext(r)
 	defer cancel()
-	if err := s.depends(ctx); err != nil {
+	if err := s.prerequisites(ctx); err != nil {
 		s.noteFailure(err)
-		refuse(w, "a service that this one needs cannot be had", err)
+		refuse(w, "nothing was written, for something that a row needs cannot be had", err)
 		return
 	}
 	row, err := s.rows.Insert(ctx, body.Key, body.Value)
-	s.answerRow(w, http.StatusCreated, row, err)
+	var places map[string]any
+	if err == nil {
+		if places, err = s.stores.Keep(ctx, row); err != nil {
+			err = fmt.Errorf("row %d is in the database, but %w", row.ID, err)
+		}
+	}
+	s.answerRow(w, http.StatusCreated, row, places, err)
 }
 
 func (s *Server) getRow(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := requestContext(r)
 	defer cancel()
 	row, err := s.rows.Read(ctx, r.PathValue("key"))
-	s.answerRow(w, http.StatusOK, row, err)
+	var places map[string]any
+	if err == nil {
+		places = s.stores.Find(ctx, row)
+	}
+	s.answerRow(w, http.StatusOK, row, places, err)
 }
 
-func (s *Server) answerRow(w http.ResponseWriter, status int, row Row, err error) {
+func (s *Server) getConsumed(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := requestContext(r)
+	defer cancel()
+	found, err := s.rows.Consumed(ctx, r.PathValue("topic"), r.PathValue("key"))
 	switch {
 	case err == nil:
-		answer(w, status, row)
+		answer(w, http.StatusOK, found)
+	case errors.Is(err, errUnknownKey):
+		answer(w, http.StatusNotFound, problem{"no such event was consumed"})
+	default:
+		refuse(w, "the database cannot be used", err)
+	}
+}
+
+// answerRow says what was written or read, and what is where beside the database.
+func (s *Server) answerRow(w http.ResponseWriter, status int, row Row, places map[string]any, err error) {
+	switch {
+	case err == nil:
+		answer(w, status, row.with(places))
 	case errors.Is(err, errKnownKey):
 		answer(w, http.StatusConflict, problem{err.Error()})
 	case errors.Is(err, errUnknownKey):
 		answer(w, http.StatusNotFound, problem{err.Error()})
 	default:
 		s.noteFailure(err)
-		refuse(w, "the database cannot be used", err)
+		refuse(w, "not done", err)
 	}
 }
 
@@ -131,7 +170,15 @@ func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "the database cannot be used", err)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"service": s.service, "database": identity})
+	body := map[string]any{"service": s.service, "database": identity}
+	if health := s.stores.Health(); len(health) > 0 {
+		said := map[string]map[string]any{}
+		for name, err := range health {
+			said[name] = map[string]any{"writable": err == nil, "reason": reason(err)}
+		}
+		body["stores"] = said
+	}
+	answer(w, http.StatusOK, body)
 }
 
 // requestContext bounds a request in time, but does not end with its client: a write cut off in the middle would

@@ -32,8 +32,12 @@ func (f *fakeRows) Read(_ context.Context, key string) (Row, error) { return Row
 func (f *fakeRows) Writable(context.Context) error                  { return f.err }
 func (f *fakeRows) Identity(context.Context) (Identity, error)      { return Identity{Host: "db"}, f.err }
 
+func (f *fakeRows) Consumed(context.Context, string, string) (Consumed, error) {
+	return Consumed{}, f.err
+}
+
 func newTestServer(rows store, depends error) *Server {
-	return NewServer("user-service", rows, func(context.Context) error { return depends }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return NewServer("user-service", rows, NewStores(nil), func(context.Context) error { return depends }, slog.New(slog.NewTextHandler(io.Discard, nil)))
 }
 
 func ask(handler http.Handler, method, path, body string) *httptest.ResponseRecorder {
@@ -108,7 +112,7 @@ func TestReadinessIsSharedAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var checks atomic.Int32
 		hang := atomic.Bool{}
-		r := readiness{check: func(ctx context.Context) error {
+		r := readiness{fresh: freshness, check: func(ctx context.Context) error {
 			checks.Add(1)
 			if hang.Load() {
 				<-ctx.Done()

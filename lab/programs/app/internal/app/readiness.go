@@ -79,6 +79,7 @@ func (d *Dependencies) ask(ctx context.Context, url string) error {
 // readiness answers many callers with one check: callers that come while a check runs get its result.
 type readiness struct {
 	check func(context.Context) error
+	fresh time.Duration
 
 	mu      sync.Mutex
 	running chan struct{}
@@ -89,7 +90,7 @@ type readiness struct {
 // Ready returns the answer of a check that ended after the call began, or a good one that is still fresh.
 func (r *readiness) Ready() error {
 	r.mu.Lock()
-	if time.Since(r.goodAt) < freshness {
+	if time.Since(r.goodAt) < r.fresh {
 		r.mu.Unlock()
 		return nil
 	}
