@@ -24,6 +24,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 LONGEST_POLL_SECONDS = 5.0
+# Checkers report every second; one that has not for so long is gone.
+REPORT_SECONDS = 5.0
 # What Route 53 allows an account, and what it lets through at once.
 REQUESTS_PER_SECOND, BURST = 5.0, 5.0
 ROUTE53 = "/2013-04-01/"
@@ -118,7 +120,8 @@ class Strict:
         self.changed = threading.Condition()
         # Higher than that of any process before, so that whoever follows notices even a world that was made anew.
         self.version = int(time.time() * 1000)
-        self.healthy: dict[str, dict[str, bool]] = {}  # by the name server that checks
+        # By the name server that checks: when it last reported, and its word on each check.
+        self.reports: dict[str, tuple[float, dict[str, dict[str, Any]]]] = {}
         kind: Any = models.Route53Backend
         kind.change_resource_record_sets = lambda _, zoneid, change_list: self._change(zoneid, change_list)
         kind.update_health_check = self._update(kind.update_health_check)
@@ -199,10 +202,16 @@ class Strict:
             return {"version": self.version, "zones": zones, "health_checks": checks}
 
     def observations(self, check: str) -> list[dict[str, Any]]:
-        """Give what the checkers said of a health check last."""
+        """Give what the checkers say of a health check. One that has fallen silent is none any more."""
+        oldest = time.monotonic() - REPORT_SECONDS
         with self.changed:
-            said = {place: found[check] for place, found in self.healthy.items() if check in found}
-        return [{"place": place, "status": SUCCESS if good else FAILURE} for place, good in sorted(said.items())]
+            said = {
+                place: found[check] for place, (at, found) in self.reports.items() if check in found and at >= oldest
+            }
+        return [
+            {"place": place, "status": SUCCESS if one["healthy"] else FAILURE, "checked": one["checked"]}
+            for place, one in sorted(said.items())
+        ]
 
 
 def version_in(body: bytes) -> int:
@@ -268,20 +277,24 @@ class Front:
         if path == "/lab/health":
             body = environment["wsgi.input"].read(int(environment.get("CONTENT_LENGTH") or 0))
             with self._strict.changed:
-                self._strict.healthy[query["place"]] = json.loads(body)
+                self._strict.reports[query["place"]] = time.monotonic(), json.loads(body)
             return as_json(start, {})
         return as_json(start, {"error": "no such path"}, "404 Not Found")
 
     def _status(self, check: str, start: Start) -> Iterable[bytes]:
-        now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         said = "".join(
             f"<HealthCheckObservation><Region>us-east-1</Region><IPAddress>{one['place']}</IPAddress><StatusReport>"
-            f"<Status>{one['status']}</Status><CheckedTime>{now}</CheckedTime></StatusReport></HealthCheckObservation>"
+            f"<Status>{one['status']}</Status><CheckedTime>{stamp(one['checked'])}</CheckedTime></StatusReport></HealthCheckObservation>"
             for one in self._strict.observations(check)
         )
         space = 'xmlns="https://route53.amazonaws.com/doc/2013-04-01/"'
         body = f"<HealthCheckObservations>{said}</HealthCheckObservations>"
         return as_xml(start, f"<GetHealthCheckStatusResponse {space}>{body}</GetHealthCheckStatusResponse>")
+
+
+def stamp(seconds: float) -> str:
+    """Write a moment as Route 53 does."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
 
 
 def throttled(start: Start) -> Iterable[bytes]:

@@ -69,6 +69,7 @@ class ActionModule(RecoveryAction):
             max_seconds=options["max_seconds"],
             forever=options["forever"],
             ca_file=options["ca_file"],
+            resolver=options["resolver"],
             authorization=options["authorization"],
         )
         if call.check:

@@ -36,6 +36,7 @@ REQUIRED = {
     "phase": "phase",
     "decision": "gate",
     "observation": "what",
+    "event": "event",
     "next_action": "next_actions",
 }
 
@@ -135,6 +136,14 @@ def _observation(call: Call, run: runs.Run) -> dict[str, Any]:
     lines = call.options["lines"] or []
     run.journal.append("observation", what=call.options["what"], lines=lines, facts=call.options["facts"] or {})
     return {"lines": lines or [str(call.options["what"])]}
+
+
+def _event(call: Call, run: runs.Run) -> dict[str, Any]:
+    """Tell whoever listens to the journal. A plan activates nobody and notifies nobody."""
+    lines = call.options["lines"] or []
+    if not call.check:
+        run.journal.append(call.options["event"], lines=lines, **(call.options["facts"] or {}))
+    return {"lines": lines}
 
 
 def _next_action(call: Call, run: runs.Run) -> dict[str, Any]:
@@ -276,6 +285,7 @@ STATES: dict[str, Callable[[Call, runs.Run], dict[str, Any]]] = {
     "phase": _phase,
     "decision": _decision,
     "observation": _observation,
+    "event": _event,
     "next_action": _next_action,
     "end": _end,
 }

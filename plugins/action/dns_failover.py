@@ -51,6 +51,7 @@ def request_from(call: Call) -> Request:
         query_seconds=options["query_seconds"],
         probe_seconds=options["probe_seconds"],
         grace_seconds=options["grace_seconds"],
+        healthy_seconds=options["healthy_seconds"],
         check=call.check,
         guard=call.guard,
         passed=partial(record_gate, call),

@@ -35,6 +35,7 @@ class ActionModule(RecoveryAction):
             budgets=call.options["disruption_budgets"] == "respect",
             order=levels(call.options["services"]),
             snapshot=load_snapshot(call.options["snapshot"]),
+            keep_unknown=call.options["unknown_sizes"] == "keep",
         )
 
         def work(options: Options, database: str) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Wish:
     max_seconds: float = 14400.0
     forever: bool = False
     ca_file: str | None = None
+    resolver: str | None = None
     authorization: str | None = None
 
     def arguments(self) -> list[str]:
@@ -63,7 +64,8 @@ class Wish:
         arguments = ["--folder", str(self.folder), "--url", self.url, "--service", self.service]
         arguments += ["--run-prefix", self.prefix, "--interval", str(self.interval), "--timeout", str(self.timeout)]
         arguments += ["--max-seconds", str(self.max_seconds)]
-        for name, value in (("--path", self.path), ("--workers", self.workers), ("--ca-file", self.ca_file)):
+        named = {"--path": self.path, "--workers": self.workers, "--ca-file": self.ca_file, "--resolver": self.resolver}
+        for name, value in named.items():
             arguments += [name, str(value)] if value else []
         arguments += ["--authorization-stdin"] if self.authorization else []
         return arguments + (["--forever"] if self.forever else [])

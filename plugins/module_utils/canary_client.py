@@ -60,6 +60,9 @@ CLOCK_STEP = MICROSECONDS // 20
 # Said again so often, to be found near the end of the log: within CLOCK_REACH even at a write each millisecond.
 CLOCK_EVERY = 60 * MICROSECONDS
 CLOCK_REACH = 4 * 1024 * 1024
+# A question of DNS: one, recursion desired; the root, an address, of the internet.
+RECURSIVE = b"\1\0\0\1\0\0\0\0\0\0"
+END = b"\0\0\1\0\1"
 CLOCK_END = b" %-8.8s\n" % b"clock"
 # Linux counts a suspended machine's time only here.
 BOOT_TIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -108,6 +111,8 @@ class Settings:
         self.max_seconds: float | None = None if options.forever else options.max_seconds
         self.rotate_bytes: int = options.rotate_bytes if options.forever else 0
         self.context = tls_context(options.ca_file) if self.tls else None
+        self.resolver: str = options.resolver or ""
+        self.names = Names(self.host, *parse_place(self.resolver)) if self.resolver else None
         # By standard input, because arguments and environment can be read for as long as the process lives.
         self.authorization: str = sys.stdin.readline().strip() if options.authorization_stdin else ""
 
@@ -140,6 +145,60 @@ def parse_url(url: str) -> tuple[bool, str, int, str]:
         raise ValueError("the url needs a host and, if any, a numeric port")
     path = path.rstrip("/")
     return scheme == "https", host, int(port or default), f"/{path}" if path else ""
+
+
+def parse_place(text: str) -> tuple[str, int]:
+    """Read address:port; the port of DNS if left out."""
+    host, _colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "53")
+    if not host or not port.isdigit():
+        raise ValueError("the resolver must be given as address:port")
+    return host, int(port)
+
+
+class Names:
+    """Where a name leads to, asked of one resolver and believed until its TTL is over, as a good client does."""
+
+    def __init__(self, name: str, resolver: str, port: int) -> None:
+        self._question = b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split(".")) + END
+        self._resolver = (resolver, port)
+        self._lock = threading.Lock()
+        self._address = ""
+        self._until = 0.0
+
+    def address(self, deadline: float) -> str:
+        """Give the address. Raises OSError or ValueError where the resolver gives none in time."""
+        with self._lock:  # whoever comes meanwhile takes what this one is told
+            now = time.monotonic()
+            if now >= self._until:
+                self._address, ttl = self._ask(max(0.001, deadline - now))
+                self._until = now + ttl
+            return self._address
+
+    def _ask(self, seconds: float) -> tuple[str, int]:
+        number = os.urandom(2)
+        with socket.socket(socket.AF_INET6 if ":" in self._resolver[0] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(seconds)
+            sock.connect(self._resolver)
+            sock.send(number + RECURSIVE + self._question)
+            answer = sock.recv(4096)
+        if answer[:2] != number or len(answer) < 12:
+            raise ValueError("not an answer to this question")
+        return first_address(answer, 12 + len(self._question))
+
+
+def first_address(answer: bytes, at: int) -> tuple[str, int]:
+    """Read the first address of an answer of DNS whose records begin at `at`, and for how long it holds."""
+    with contextlib.suppress(IndexError):
+        for _record in range(int.from_bytes(answer[6:8], "big")):
+            while 0 < answer[at] < 0xC0:
+                at += answer[at] + 1
+            at += 2 if answer[at] else 1
+            kind, ttl = int.from_bytes(answer[at : at + 2], "big"), int.from_bytes(answer[at + 4 : at + 8], "big")
+            length = int.from_bytes(answer[at + 8 : at + 10], "big")
+            if kind == 1 and length == 4 and len(answer) >= at + 14:
+                return socket.inet_ntoa(answer[at + 10 : at + 14]), ttl
+            at += 10 + length
+    raise ValueError("the name has no address")
 
 
 class Lines:
@@ -301,7 +360,8 @@ class Connection:
                 self.close()
         if self._socket is None:
             settings = self._settings
-            sock = socket.create_connection((settings.host, settings.port), deadline - time.monotonic())
+            host = settings.names.address(deadline) if settings.names else settings.host
+            sock = socket.create_connection((host, settings.port), max(0.001, deadline - time.monotonic()))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if settings.context:
                 sock = settings.context.wrap_socket(sock, server_hostname=settings.host)
@@ -570,6 +630,7 @@ def parse(argv: list[str]) -> tuple[Settings, bool]:
     parser.add_argument("--forever", action="store_true", help="no end; the logs are rotated")
     parser.add_argument("--rotate-bytes", type=int, default=ROTATE_BYTES)
     parser.add_argument("--ca-file")
+    parser.add_argument("--resolver", help="address:port of the resolver that is asked for the edge's name")
     parser.add_argument("--authorization-stdin", action="store_true", help="read an Authorization header's value")
     parser.add_argument("--foreground", action="store_true")
     options = parser.parse_args(argv)

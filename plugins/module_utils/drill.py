@@ -148,7 +148,7 @@ def select(platform: Mapping[str, Any], target: str, *, reason: str | None) -> S
         {**database, "target_host": str(scratch["databases"][database["name"]]["members"][NEW]["port"])}
         for database in description.select(wish, scratch)
     ]
-    return Selection(databases, description.canary_inputs(scratch))
+    return Selection(databases, description.canary_inputs(wish, scratch))
 
 
 def digest(value: object) -> str:

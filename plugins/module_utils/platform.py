@@ -25,6 +25,7 @@ MAPS = frozenset(
         "platform.services",
         "platform.edges",
         "platform.people",
+        "platform.stores",
         "platform.zones",
         "platform.zones.targets",
     }
@@ -111,6 +112,26 @@ def cross_check(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> 
     yield from out_of_range(platform)
     yield from check_people(platform)
     yield from check_zones(platform, credentials)
+    yield from check_stores(platform, credentials)
+
+
+def check_stores(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what would keep a store from being taken over. What its members need is checked by the role of its kind."""
+    regions = platform["regions"]
+    for name, store in platform["stores"].items():
+        key = f"platform.stores.{name}"
+        found = [reference(f"{key}.members.{region}", region, regions, "region") for region in store["members"]]
+        if store["credentials"]:
+            found.append(reference(f"{key}.credentials", store["credentials"], credentials, "credential"))
+        yield from (problem for problem in found if problem)
+        if len(store["members"]) < 2:
+            yield Problem(f"{key}.members", ", ".join(store["members"]), "members in at least two regions")
+        for region, member in store["members"].items():
+            if not isinstance(member, Mapping):
+                yield Problem(f"{key}.members.{region}", member, "a mapping")
+        for kind, value in store["objectives"].items():
+            if not 0 <= value < float("inf"):
+                yield Problem(f"{key}.objectives.{kind}", value, "seconds, 0 or more")
 
 
 def check_zones(platform: Mapping[str, Any], credentials: Mapping[str, Any]) -> Iterator[Problem]:
@@ -426,18 +447,76 @@ def edge_inputs(platform: Mapping[str, Any], services: Mapping[str, Any]) -> lis
     return found
 
 
-def canary_inputs(platform: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Say where the canary writes, and in which database its rows are read back."""
+def canary_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say where the canary writes, and in which database its rows are read back.
+
+    Clients of a platform that moves as a whole come by its global name, and so does the canary then.
+    """
     canary = platform["canary"]
     if not canary:
         return None
+    by_name = wish.playbook.startswith("region-") and canary["global_url"]
     return {
-        "url": platform["edges"][canary["edge"]]["url"],
+        "url": canary["global_url"] if by_name else platform["edges"][canary["edge"]]["url"],
+        "resolver": canary["resolver"] if by_name else None,
         "service": canary["service"],
         "table": canary["table"],
         **{key: canary[key] for key in ("key_column", "path", "ca_file", "credentials")},
         "database": platform["services"][canary["service"]]["database"],
     }
+
+
+def region_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give what a checklist on a whole region needs beside the databases; nothing for one that is not."""
+    if not wish.playbook.startswith("region-"):
+        return None
+    clusters, services = platform["clusters"], platform["services"]
+    spaces = dict.fromkeys((name, one["namespace"]) for one in services.values() for name in one["clusters"])
+    ca_file = (platform["canary"] or {}).get("ca_file")
+    return {
+        "regions": {
+            region: {
+                "clusters": {n: access(c) for n, c in clusters.items() if c["region"] == region},
+                "edges": {
+                    n: {"url": e["url"], "ca_file": ca_file}
+                    for n, e in platform["edges"].items()
+                    if e["region"] == region
+                },
+            }
+            for region in platform["regions"]
+        },
+        "databases": {
+            name: {
+                "credentials": one["credentials"],
+                "members": {m: {key: member[key] for key in CONNECTION} for m, member in one["members"].items()},
+            }
+            for name, one in platform["databases"].items()
+            if wish.target in one["members"]
+        },
+        "clusters": {name: access(one) for name, one in clusters.items()},
+        "namespaces": [
+            {"cluster": name, "namespace": space} for name, space in spaces if clusters[name]["region"] == wish.target
+        ],
+        "other_namespaces": [
+            {"cluster": name, "namespace": space} for name, space in spaces if clusters[name]["region"] != wish.target
+        ],
+        "services": services,
+    }
+
+
+def access(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """Give how a cluster is reached."""
+    return {key: cluster[key] for key in ("kubeconfig", "context")}
+
+
+def store_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the stores that have a member in the target, by their kind, as the role of each kind takes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, store in platform["stores"].items():
+        if wish.target in store["members"]:
+            given = {key: store[key] for key in ("credentials", "objectives", "members")}
+            found.setdefault(store["kind"], {})[name] = {**store["settings"], **given}
+    return found
 
 
 def zone_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ VARIABLES = {
         "What a failback refuses to begin beyond: a mapping with any of C(max_lag_bytes) (16 MiB), "
         "C(max_transaction_seconds) (60) and C(max_write_bytes_per_second) (32 MiB); 0 does not judge the last two."
     ),
+    "recovery_sizes": "A file of remembered sizes, for workloads that carry none themselves (region checklists).",
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }

@@ -75,6 +75,10 @@ options:
   ca_file:
     description: Certificates that an C(https) edge is checked by, if not the system's.
     type: path
+  resolver:
+    description: >-
+      A caching resolver as C(address:port), that is asked for the host of O(url) each time the TTL is over, instead of the system's.
+    type: str
   authorization:
     description:
       - Value of an C(Authorization) header, where the edge wants one.

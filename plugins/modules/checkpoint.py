@@ -24,11 +24,12 @@ options:
         that several hosts enter a phase together.
       - V(decision) records what a gate observed, what it wanted, and what was decided.
       - V(observation) records facts worth keeping.
+      - V(event) records an event of a fixed type, for programs that follow the journal. Not in check mode.
       - V(next_action) records what people should do next.
       - V(end) closes the run, computes its outcome and renders the report.
     type: str
     required: true
-    choices: [begin, phase, decision, observation, next_action, end]
+    choices: [begin, phase, decision, observation, event, next_action, end]
   playbook:
     description: For O(state=begin), the checklist, as its dashed name. Required there.
     type: str
@@ -123,12 +124,19 @@ options:
   what:
     description: For O(state=observation), what was observed. Required there.
     type: str
+  event:
+    description:
+      - For O(state=event), its type. Required there.
+      - V(incident_activated) says that those who respond to an incident are to be called.
+      - V(notification_due) says that people outside are to be told something now. Nobody is told by the run itself.
+    type: str
+    choices: [incident_activated, notification_due]
   lines:
-    description: For O(state=observation), the facts in short sentences for people.
+    description: For O(state=observation) and O(state=event), the facts in short sentences for people.
     type: list
     elements: str
   facts:
-    description: For O(state=observation), the facts for programs.
+    description: For O(state=observation) and O(state=event), the facts for programs.
     type: dict
   next_actions:
     description: For O(state=next_action) and O(state=end), what people should do next.

@@ -43,6 +43,12 @@ options:
     description: How much longer than the TTL a resolver may keep an old answer.
     type: float
     default: 5
+  healthy_seconds:
+    description: >-
+      How long Route 53's checkers may take to find the target healthy, who look every 10 or 30 seconds. V(0) refuses at once what they take for
+      unhealthy.
+    type: float
+    default: 0
 attributes:
   check_mode:
     description: Observes and plans for real, then returns what would change.

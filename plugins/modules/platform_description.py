@@ -545,6 +545,40 @@ options:
                 description: Algorithm of the TSIG key.
                 type: str
                 default: hmac-sha256
+      stores:
+        description: A mapping of a name to a data store beside the databases.
+        type: dict
+        default: {}
+        suboptions:
+          kind:
+            description: What it is, and so which role takes it over.
+            type: str
+            choices: [redis, kafka, object_storage]
+            required: true
+          credentials:
+            description: Name in O(credentials) of the account with which it is administered.
+            type: str
+          objectives:
+            description: Its part in the plan's figures.
+            type: dict
+            default: {}
+            suboptions:
+              rto_seconds:
+                description: How long it may be away.
+                type: float
+                default: 14400
+              rpo_seconds:
+                description: How much of the newest may be lost.
+                type: float
+                default: 3600
+          members:
+            description: A mapping of a region's name to its part there. What such a part consists of, the role of its kind says.
+            type: dict
+            required: true
+          settings:
+            description: What else the role of its kind takes for it.
+            type: dict
+            default: {}
       people:
         description: A mapping of a person's name to how they are known.
         type: dict
@@ -638,6 +672,15 @@ options:
             description: The edge it writes through.
             type: str
             required: true
+          global_url:
+            description: >-
+              The platform's address for clients, by a name of O(platform.zones). In the checklists on a whole region it writes there, as
+              clients do, and follows the name.
+            type: str
+          resolver:
+            description: >-
+              The caching resolver that it asks for that name, as C(address:port), each time the TTL is over. That of the system if left out.
+            type: str
           service:
             description: The service it writes to.
             type: str
@@ -716,6 +759,14 @@ zones:
   type: dict
 platform:
   description: In the mode V(drill), the platform description with every default filled in, for M(platform.recovery.drill_scratch).
+  returned: success
+  type: dict
+stores:
+  description: The stores that have a member in the region, by their kind, as the role of that kind takes them.
+  returned: success
+  type: dict
+region:
+  description: For a checklist on a whole region, the doors of every region, and what runs there, for M(platform.recovery.region_observe).
   returned: success
   type: dict
 lines:

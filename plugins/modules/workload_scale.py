@@ -83,6 +83,13 @@ options:
     type: str
     choices: [require, report, ignore]
     default: require
+  unknown_sizes:
+    description: >-
+      What to do where a size is to be a remembered one and no workload at all remembers any. V(refuse) takes it for a mistake; V(keep) leaves
+      all sizes as they are and says so, for a recovery that must not stop there.
+    type: str
+    choices: [refuse, keep]
+    default: refuse
   timeout_seconds:
     description: How long the whole task may take.
     type: float

@@ -46,6 +46,7 @@ class Request:
     query_seconds: float = 2.0
     probe_seconds: float = 5.0
     grace_seconds: float = 5.0
+    healthy_seconds: float = 0.0
     check: bool = False
     guard: Callable[[], None] = field(default=lambda: None, repr=False)
     # Told of every gate that was passed, before anything is changed: its name, what was seen, what was wanted.
@@ -134,6 +135,8 @@ class Move:
         self.work = Work(
             deadline=time.monotonic() + request.timeout_seconds,
             query_seconds=request.query_seconds,
+            # A plan says how it is now.
+            healthy_seconds=0.0 if request.check else request.healthy_seconds,
             guard=request.guard,
         )
         self.provider = PROVIDERS[zone.provider](zone, self.work)

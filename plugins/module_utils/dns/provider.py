@@ -24,6 +24,7 @@ class Work:
 
     deadline: float
     query_seconds: float = 2.0
+    healthy_seconds: float = 0.0
     guard: Callable[[], None] = field(default=lambda: None, repr=False)
     notes: list[str] = field(default_factory=list)
     changed: bool = False

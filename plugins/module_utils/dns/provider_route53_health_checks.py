@@ -138,7 +138,7 @@ class HealthChecks(Provider):
         found = flips(holding, self.zone.records, target)
         if found.release or found.force:
             needed = [holding.checks[name] for name in found.needed if name not in found.release]
-            route53.require_healthy(self._api, needed, target)
+            route53.require_healthy(self._api, needed, target, self.work.healthy_seconds)
         if found.beside:
             self.work.notes.append(
                 f"{len(found.beside)} more names depend on these checks: {', '.join(found.beside[:5])}"

@@ -142,7 +142,8 @@ class Records(Provider):
         self._zone_id = holding.zone_id
         planned = changes(holding, self.zone.records, target)
         if planned:
-            route53.require_healthy(self._api, route53.watching(holding, self.zone.records, target), target)
+            watched = route53.watching(holding, self.zone.records, target)
+            route53.require_healthy(self._api, watched, target, self.work.healthy_seconds)
         return planned
 
     def apply(self, changes: Sequence[Change]) -> None:

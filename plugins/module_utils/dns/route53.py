@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import BadInput, PreconditionFailed
+from ..errors import BadInput, PreconditionFailed, StepTimeout
+from ..waiting import wait_until
 from .aws import Aws, client
 from .model import Record, Zone, absolute, normal, short
 
 # The one region from which Route 53's API is served.
 REGION = "us-east-1"
 PAGE = "300"
+POLL_SECONDS = 0.5
 # How many aliases may lead from one to the next.
 DEEPEST = 8
 Key = tuple[str, str]
@@ -207,6 +210,11 @@ def watching(holding: Holding, records: Iterable[Record], region: str) -> list[C
     return [holding.checks[name] for name in names if name in holding.checks]
 
 
+def enough(good: int, all_of_them: int) -> bool:
+    """Tell whether Route 53 takes something for healthy: more than 18 percent of its checkers do."""
+    return good > 0.18 * all_of_them
+
+
 def status(api: Aws, check: Check) -> str | None:
     """Say what Route 53's checkers have against a check; None if they take it for healthy, or cannot be asked of it."""
     if check.disabled or check.config.get("Type") in ("CALCULATED", "CLOUDWATCH_METRIC", "RECOVERY_CONTROL"):
@@ -214,21 +222,31 @@ def status(api: Aws, check: Check) -> str | None:
     rows = api.call("get_health_check_status", HealthCheckId=check.id)["HealthCheckObservations"]
     said = [str(row.get("StatusReport", {}).get("Status", "")) for row in rows]
     good = sum(text.startswith("Success") for text in said)
-    # Route 53 takes it for healthy if more than 18 percent of its checkers do.
-    if not said or good > 0.18 * len(said):
+    if not said or enough(good, len(said)):
         return None
     return f"{good} of {len(said)} checkers reach it: {next(text for text in said if not text.startswith('Success'))}"
 
 
-def require_healthy(api: Aws, checks: Iterable[Check], target: str) -> None:
-    """Refuse a target that Route 53 would not answer with, however well it answers us. Raises PreconditionFailed."""
+def require_healthy(api: Aws, checks: Iterable[Check], target: str, seconds: float = 0.0) -> None:
+    """Refuse a target that Route 53 would not answer with, however well it answers us. Raises PreconditionFailed.
+
+    Its checkers look every 10 or 30 seconds: one mended a moment ago is unhealthy until they have looked again.
+    """
+    until = time.monotonic() + seconds
     for check in checks:
-        trouble = status(api, check)
-        if trouble:
+        said: list[str | None] = []
+
+        def healthy(check: Check = check, said: list[str | None] = said) -> bool:
+            said.append(status(api, check))
+            return said[-1] is None
+
+        try:
+            wait_until(healthy, seconds=max(0.0, until - time.monotonic()), interval=POLL_SECONDS)
+        except StepTimeout:
             raise PreconditionFailed(
                 f"Route 53 takes {target} for unhealthy",
                 wanted=f"health check {check.id} is healthy, else names would have no healthy answer",
-                observed=trouble,
+                observed=said[-1],
                 next_action=f"mend {target}, or correct what the health check asks, then run again",
                 gate=f"health check {check.id}",
-            )
+            ) from None

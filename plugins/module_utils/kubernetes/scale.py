@@ -36,7 +36,8 @@ SHOWN = 5
 class Rules:
     """What else counts than the size that is wanted. `order` is each service's wave, as `waves.levels` gives it.
 
-    `capacity` is require (refuse where there is no room), report, or ignore.
+    `capacity` is require (refuse where there is no room), report, or ignore. With `keep_unknown` it is no refusal that
+    no workload remembers a size.
     """
 
     capacity: str = "ignore"
@@ -44,6 +45,7 @@ class Rules:
     budgets: bool = False
     order: Mapping[str, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
+    keep_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def scale(
     """Scale all and wait until that is so. Nothing is touched if anything is wrong with any of them."""
     seen = fleet.observe(targets)
     rules = rules or Rules()
-    refuse_unknown(seen, size, rules.snapshot)
+    if not rules.keep_unknown:
+        refuse_unknown(seen, size, rules.snapshot)
     course = decide(fleet, seen, size, rules)
     begin = time.monotonic()
     account = Account()

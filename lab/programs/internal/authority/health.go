@@ -26,13 +26,15 @@ type checkers struct {
 	mutex   sync.Mutex
 	checks  map[string]check
 	healthy map[string]bool // by what its own checks say, before Disabled and Inverted
+	checked map[string]time.Time
 	cancel  map[string]context.CancelFunc
 	changed func()
 }
 
 func newCheckers(changed func()) *checkers {
 	return &checkers{
-		checks: map[string]check{}, healthy: map[string]bool{}, cancel: map[string]context.CancelFunc{}, changed: changed,
+		checks: map[string]check{}, healthy: map[string]bool{}, checked: map[string]time.Time{},
+		cancel: map[string]context.CancelFunc{}, changed: changed,
 	}
 }
 
@@ -59,6 +61,7 @@ func (c *checkers) follow(ctx context.Context, wanted []check) {
 		if _, still := c.checks[id]; !still {
 			c.stop(id)
 			delete(c.healthy, id)
+			delete(c.checked, id)
 		}
 	}
 }
@@ -89,10 +92,12 @@ func (c *checkers) loop(ctx context.Context, one check) {
 	defer pace.Stop()
 	same, last := 0, false
 	for first := true; ; first = false {
+		begun := time.Now()
 		good := probe(ctx, one)
 		if ctx.Err() != nil {
 			return
 		}
+		c.note(one.Id, begun)
 		if good != last || first {
 			same = 0
 		}
@@ -106,6 +111,12 @@ func (c *checkers) loop(ctx context.Context, one check) {
 		case <-pace.C:
 		}
 	}
+}
+
+func (c *checkers) note(id string, begun time.Time) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.checked[id] = begun
 }
 
 func (c *checkers) set(id string, good bool) {
@@ -146,13 +157,23 @@ func (c *checkers) judge(id string, depth int) bool {
 	return good != one.Inverted
 }
 
+// word is what is said of a check: its status, and the Unix time of the newest probe that it rests on, 0 where there was none.
+type word struct {
+	Healthy bool  `json:"healthy"`
+	Checked int64 `json:"checked"`
+}
+
 // all gives the status of every check.
-func (c *checkers) all() map[string]bool {
+func (c *checkers) all() map[string]word {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	found := map[string]bool{}
+	found := map[string]word{}
 	for id := range c.checks {
-		found[id] = c.judge(id, 0)
+		said := word{Healthy: c.judge(id, 0)}
+		if at, any := c.checked[id]; any {
+			said.Checked = at.Unix()
+		}
+		found[id] = said
 	}
 	return found
 }

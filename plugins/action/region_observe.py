@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""See whether a whole region is lost, and whether the target's databases take writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import steps, vantage
+from ansible_collections.platform.recovery.plugins.module_utils.region import decide, observe, writable
+from ansible_collections.platform.recovery.plugins.module_utils.region.decide import Verdict
+from ansible_collections.platform.recovery.plugins.module_utils.region.model import Platform, View, platform_of
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
+
+
+class ActionModule(RecoveryAction):
+    """See the module of the same name."""
+
+    MODULE = "region_observe"
+    MAPS = frozenset(
+        {
+            "credentials",
+            "databases",
+            "databases.members",
+            "regions",
+            "regions.clusters",
+            "regions.edges",
+            "zones",
+            "zones.targets",
+        }
+    )
+
+    def act(self, call: Call) -> dict[str, Any]:
+        """Look, judge, and refuse where that is the purpose."""
+        if call.options["statement"]:
+            steps.require_reason(call.options, "statement")
+        platform = platform_of(call.options)
+        if call.options["purpose"] == "writable":
+            return self._writable(call, platform)
+        return self._confirm(call, platform)
+
+    def _confirm(self, call: Call, platform: Platform) -> dict[str, Any]:
+        options = call.options
+        word = bool((options["statement"] or "").strip())
+        # Where a person vouches for it nobody waits for the checkers' next round.
+        view = observe.look(platform, options["connect_seconds"], patience=0.0 if word else options["patience_seconds"])
+        verdict = decide.judge(view, platform.others, word=word)
+        mode = decide.effective_mode(options["mode"], verdict)
+        if mode == "switchover":
+            verdict = Verdict(verdict.standing)
+        lines = decide.lines(view, verdict)
+        record_view(call, view)
+        gates = decide.gates(view, verdict, mode, options["reason"])
+        steps.record(call.run, gates)
+        steps.refuse(gates, f"The region {mode} to {platform.target} is refused", lines)
+        return {**result_of(platform, verdict, options), "effective_mode": mode, "lines": lines}
+
+    def _writable(self, call: Call, platform: Platform) -> dict[str, Any]:
+        gates = writable.gates(platform, call.options["connect_seconds"])
+        if not call.check:  # a plan has promoted nobody
+            steps.record(call.run, gates)
+            steps.refuse(gates, f"No traffic is let into {platform.target}", [])
+        return {"lines": [f"{gate.gate}: {gate.observed}" for gate in gates]}
+
+
+def record_view(call: Call, view: View) -> None:
+    """Journal who said what."""
+    if call.run:
+        call.run.journal.append(
+            "observation",
+            what="regions",
+            lines=vantage.table(view.statements),
+            statements=[item.as_dict() for item in view.statements],
+        )
+
+
+def result_of(platform: Platform, verdict: Verdict, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what later steps need: which regions are out, with the clusters that nobody asks any more."""
+    silent = [name for region in verdict.lost for name in platform.regions[region].clusters]
+    back = [name for region in verdict.left for name in platform.regions[region].clusters]
+    out = [*silent, *back]
+    return {
+        "standing": verdict.standing,
+        "lost": list(verdict.lost),
+        "left": list(verdict.left),
+        "lost_region": next(iter(verdict.leaving), ""),
+        "silent_clusters": silent,
+        "returned_clusters": back,
+        "services": [
+            {**one, "lost_clusters": [name for name in one["clusters"] if name in {*out, *one["lost_clusters"]}]}
+            for one in options["services"]
+        ],
+        "zones": {name: without(zone, verdict.lost) for name, zone in options["zones"].items()},
+        "next_actions": decide.pending(verdict, silent, platform.target),
+    }
+
+
+def without(zone: Mapping[str, Any], lost: Sequence[str]) -> dict[str, Any]:
+    """Give a zone without the servers that are lost with their region: nobody waits for them, and nobody asks them."""
+    kept = {kind: [one for one in zone[kind] if one["region"] not in lost] for kind in ("servers", "resolvers")}
+    # Where none is left those of the zone's NS records would be asked, lost ones among them.
+    return {**zone, **{kind: rows or zone[kind] for kind, rows in kept.items()}}

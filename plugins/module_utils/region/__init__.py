@@ -1,0 +1,3 @@
+# Copyright: (c) 2026, the platform.recovery authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole region: is it lost, and does the surviving one take writes."""
