@@ -62,11 +62,21 @@ def fence(options: Mapping[str, Any]) -> list[Check]:
 def verify(options: Mapping[str, Any]) -> list[Check]:
     """Ask what a verification would need."""
     members, credentials = steps.inputs(options)
+    opened = {
+        name: Session(member, credentials, options["database"], **limits_of(options))
+        for name, member in members.items()
+        if not member.rds  # an Aurora cluster is one storage, and RDS keeps its extensions
+    }
     session = Session(members[options["target"]], credentials, options["database"], **limits_of(options))
-    try:
-        return readiness.table_checks(options["name"], session, options["tables"])
-    finally:
-        session.close()
+    with ThreadPoolExecutor(1) as beside:
+        schemas = beside.submit(readiness.schemas, opened) if options["target"] in opened else None
+        try:
+            found = readiness.table_checks(options["name"], session, options["tables"])
+        finally:
+            session.close()
+        if schemas:
+            found += readiness.schema_checks(options["name"], schemas.result(), options["target"])
+    return found
 
 
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:

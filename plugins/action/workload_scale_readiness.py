@@ -8,9 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.fleet import Fleet, opened
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.readiness import look
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.remember import present_sizes
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import Rules
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import ROLE, checks
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import load_snapshot, parse_size
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import (
+    ROLE,
+    checks,
+    memory_checks,
+)
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import (
+    Memories,
+    Snapshot,
+    load_snapshot,
+    parse_size,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.waves import levels
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import Check, Checklist, result
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
@@ -31,14 +42,31 @@ class ActionModule(RecoveryAction):
 def judge(on: Checklist, options: dict[str, Any]) -> list[Check]:
     """Check all clusters that are not given up."""
     size = parse_size(options["replicas"], options["lost_region"])
+    kept = load_snapshot(options["snapshot"])
+    now = present(options)
     rules = Rules(
         autoscalers=options["autoscalers"] == "respect",
         budgets=options["disruption_budgets"] == "respect",
         order=levels(options["services"]),
-        snapshot=load_snapshot(options["snapshot"]),
+        snapshot=Snapshot(workloads={**kept.workloads, **now}, newest=True) if now else kept,
     )
     with opened(options, check=True) as (fleet, targets):
-        return checks(options["name"], fleet, targets, size, rules) + given_up(on, fleet)
+        found = checks(options["name"], fleet, targets, size, rules)
+        if now:
+            found += memory_checks(options["name"], fleet, targets, options["lost_region"], now, kept)
+        return found + given_up(on, fleet)
+
+
+def present(options: dict[str, Any]) -> dict[str, Memories]:
+    """Ask the region that might be lost how large its workloads are, as far as its clusters answer."""
+    with opened({**options, "workloads": options["source_workloads"], "namespaces": []}, check=True) as (
+        fleet,
+        targets,
+    ):
+        if not targets:
+            return {}
+        _, seen = look(fleet, targets)
+        return {name: {options["lost_region"]: size} for name, size in present_sizes(seen.workloads).items()}
 
 
 def given_up(on: Checklist, fleet: Fleet) -> list[Check]:

@@ -36,6 +36,7 @@ LONGEST_APPROVAL_SECONDS = 31 * 86400.0
 
 # What a client needs of a member.
 CONNECTION = ("host", "address", "port", "sslmode", "sslrootcert")
+ROLES = ("primary", "secondary", "tertiary")
 DRY_MODES = frozenset({"plan", "readiness", "drill"})
 ALL_MODES = ("plan", "readiness", "drill", "switchover", "failover")
 
@@ -522,6 +523,35 @@ def store_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, dict[str,
 def zone_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
     """Give the zones whose names can be led to the target."""
     return {name: zone for name, zone in platform["zones"].items() if wish.target in zone["targets"]}
+
+
+def region_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a check of the target's clusters needs: which region it would stand in for, and what runs in both."""
+    clusters, target = platform["clusters"], wish.target
+    others = sorted(
+        {cluster["region"] for cluster in clusters.values()} - {target},
+        key=lambda name: (ROLES.index(platform["regions"][name]["role"]), name),
+    )
+    source = others[0] if others else None
+    return {
+        "target": target,
+        "source": source,
+        "clusters": {n: c for n, c in clusters.items() if c["region"] in (target, source)},
+        "workloads": workloads_in(target, platform),
+        "source_workloads": workloads_in(source, platform),
+        "services": {n: {"depends_on": s["depends_on"]} for n, s in platform["services"].items()},
+        "lost_clusters": [n for n in wish.lost_clusters if clusters[n]["region"] in (target, source)],
+    }
+
+
+def workloads_in(region: str | None, platform: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Name the workloads of all services in a region's clusters."""
+    return [
+        {"cluster": cluster, "name": n, "namespace": s["namespace"], "kind": s["kind"]}
+        for n, s in platform["services"].items()
+        for cluster in s["clusters"]
+        if platform["clusters"][cluster]["region"] == region
+    ]
 
 
 def approval_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -34,6 +34,15 @@ VARIABLES = {
         "C(max_transaction_seconds) (60) and C(max_write_bytes_per_second) (32 MiB); 0 does not judge the last two."
     ),
     "recovery_sizes": "A file of remembered sizes, for workloads that carry none themselves (region checklists).",
+    "recovery_certificate_days": "Readiness: for how many days more every certificate has to be good; 14 if left out.",
+    "recovery_most_ttl_seconds": "Readiness: the longest TTL that a name which moves may have; 60 if left out.",
+    "recovery_expected_differences": (
+        "Readiness: a list of differences between the regions that are meant, each C(Kind/namespace/name) or "
+        "C(Kind/namespace/name/key), C(*) standing for any text."
+    ),
+    "recovery_readiness_without": (
+        "Readiness: a list of sections of the platform description, such as C(zones), that do not run at present."
+    ),
     "recovery_platform": "The platform description.",
     "recovery_credentials": "The accounts that the description names; out of a vault.",
 }

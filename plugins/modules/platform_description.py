@@ -758,7 +758,15 @@ zones:
   returned: success
   type: dict
 platform:
-  description: In the mode V(drill), the platform description with every default filled in, for M(platform.recovery.drill_scratch).
+  description: >-
+    In the modes V(drill) and V(readiness), the platform description with every default filled in, for M(platform.recovery.drill_scratch)
+    and M(platform.recovery.platform_readiness).
+  returned: success
+  type: dict
+regions:
+  description: >-
+    In the mode V(readiness), the target and the region (C(source)) that it would stand in for, with the clusters, workloads and services
+    of both. C(source) is the primary region, or the next in rank where that is the target.
   returned: success
   type: dict
 stores:

@@ -38,6 +38,32 @@ options:
   lost_region:
     description: The region whose sizes are meant. It is not asked.
     type: str
+  source_workloads:
+    description:
+      - The workloads of O(lost_region) as they are now, with their clusters in O(clusters). As long as these answer, their sizes are asked of them, and
+        workloads that would come back too small because nothing, or too little, is remembered of them are named.
+      - Of a cluster that does not answer, what is remembered counts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      cluster:
+        description: The cluster, one of O(clusters).
+        type: str
+        required: true
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+      kind:
+        description: Its kind.
+        type: str
+        choices: [Deployment, StatefulSet]
+        default: Deployment
   snapshot:
     description:
       - A file that M(platform.recovery.workload_remember) wrote. It stands in for workloads that carry no memory of their own, such as

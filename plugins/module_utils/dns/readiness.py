@@ -19,6 +19,7 @@ from .provider import Provider, Work
 from .route53 import Holding
 
 ROLE = "dns_failover"
+ALWAYS = "it is disabled: it says healthy whatever happens"
 
 
 def checks(zone: Zone, request: Request, most_ttl: int) -> list[Check]:
@@ -104,11 +105,18 @@ def health_checks(on: Checklist, zone: Zone, work: Work) -> Iterator[Check]:
     for region in zone.targets:
         yield watch_check(on, zone, holding, region)
         for check in route53.watching(holding, zone.records, region):
-            seen = None if check.forced_off else route53.status(api, check)
-            state = "it is declared unhealthy, as a failover does" if check.forced_off else seen or "healthy"
-            wanted = "Route 53's checkers find it healthy"
-            mend = f"mend {region}, or what the check asks for"
-            yield on.judged(f"health check {check.id} of {region}", seen is None, state, wanted, mend)
+            yield state_check(on, f"health check {check.id} of {region}", check, route53.status(api, check), region)
+
+
+def state_check(on: Checklist, what: str, check: route53.Check, trouble: str | None, region: str) -> Check:
+    """Say whether a health check says what is so. One that is forced off is what a failover leaves behind."""
+    if check.forced_off:
+        return on.judged(what, True, "it is declared unhealthy, as a failover does", "a check that says what is so", "")
+    if check.inverted or check.disabled:
+        seen = "it is inverted: it says healthy while what it asks is not" if check.inverted else ALWAYS
+        return on.judged(what, False, seen, "a check that says what is so", "set Inverted and Disabled to false")
+    mend = f"mend {region}, or what the check asks for"
+    return on.judged(what, trouble is None, trouble or "healthy", "Route 53's checkers find it healthy", mend)
 
 
 def watch_check(on: Checklist, zone: Zone, holding: Holding, region: str) -> Check:

@@ -197,6 +197,20 @@ def load(kubeconfig: str | None, context: str | None = None) -> Endpoint:
     return endpoint(cluster, folder, user, user_folder)
 
 
+def certificates(kubeconfig: str | None, context: str | None = None) -> dict[str, str]:
+    """Give the certificates that a context uses, of its authority and of its user, as PEM. Raises BadInput."""
+    config = read(paths(kubeconfig))
+    name = context or str(config["current-context"] or next(iter(config["contexts"]), ""))
+    chosen, _ = pick(config, "contexts", name, "context")
+    cluster, folder = pick(config, "clusters", str(chosen.get("cluster", "")), "cluster")
+    user, user_folder = pick(config, "users", str(chosen["user"]), "user") if chosen.get("user") else ({}, folder)
+    found = {
+        "authority": material(cluster, "certificate-authority", folder),
+        "client certificate": material(user, "client-certificate", user_folder),
+    }
+    return {what: text for what, text in found.items() if text}
+
+
 def paths(kubeconfig: str | None) -> list[Path]:
     """Give the files to read: the one named, those of KUBECONFIG that are there, or ~/.kube/config."""
     text = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"

@@ -14,7 +14,7 @@ from .autoscale import Autoscaler
 from .fleet import Fleet, Observation
 from .readiness import Right, reviewed, rights_check
 from .scale import Course, Rules, decide, named
-from .sizes import Size, said
+from .sizes import Memories, Size, Snapshot, known_of, name_of, said
 from .vantage import local_name
 from .workloads import KINDS, Target, Workload
 
@@ -77,6 +77,32 @@ def sizes_check(on: Checklist, course: Course, size: Size, total: int) -> Check:
     seen = f"known of {total - len(unknown)} of {total} workloads" + (f", not of {named(unknown)}" if unknown else "")
     mend = "remember the sizes while the region can be asked (scale_cluster, tasks_from: remember)"
     return on.judged("sizes", not unknown, seen, f"every workload can be scaled to {said(size)}", mend)
+
+
+def memory_checks(
+    name: str,
+    fleet: Fleet,
+    targets: Sequence[Target],
+    region: str,
+    now: Mapping[str, Memories],
+    kept: Snapshot,
+) -> list[Check]:
+    """Say which workloads would come back too small, were the region lost this moment and asked no more."""
+    on = Checklist(ROLE, name)
+
+    def judged() -> list[Check]:
+        small = []
+        for target, workload in fleet.look(targets).workloads.items():
+            live = now.get(name_of(target), {}).get(region)
+            memory = known_of(target, workload, kept).get(region)
+            size = max(workload.replicas, memory.size if memory else 0)
+            if live and size < live.size:
+                small.append(f"{local_name(target)} with {size} instead of {live.size}")
+        seen = f"too small would be {named(small)}" if small else f"none of {len(targets)} workloads would be smaller"
+        mend = f"remember the sizes of {region} again (scale_cluster, tasks_from: remember)"
+        return [on.judged("memory of sizes", not small, seen, f"what runs in {region} can come back as large", mend)]
+
+    return on.attempt("memory of sizes", judged)
 
 
 def room_checks(on: Checklist, course: Course, size: Size) -> Iterator[Check]:

@@ -56,10 +56,11 @@ Memories = Mapping[str, Memory]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a file remembers: by workload (namespace/kind/name), by region."""
+    """What a file remembers, or was seen a moment ago (`newest`): by workload (namespace/kind/name), by region."""
 
     taken_at: str = ""
     workloads: Mapping[str, Memories] = field(default_factory=dict)
+    newest: bool = False
 
     def of(self, target: Target) -> Memories:
         """Give what is remembered of a workload."""
@@ -114,6 +115,8 @@ def wanted_of(size: Size, target: Target, workload: Workload, snapshot: Snapshot
 
 def known_of(target: Target, workload: Workload, snapshot: Snapshot) -> dict[str, Memory]:
     """Give all that is remembered of a workload; what it carries itself is newer than any file."""
+    if snapshot.newest:
+        return {**memories_of(target, workload), **snapshot.of(target)}
     return {**snapshot.of(target), **memories_of(target, workload)}
 
 

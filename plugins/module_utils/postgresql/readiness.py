@@ -47,8 +47,45 @@ SELECT json_build_object(
   'asked_at', extract(epoch FROM clock_timestamp()),
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name IN (
       'wal_level', 'archive_mode', 'archive_command', 'archive_library', 'max_wal_senders',
-      'max_replication_slots', 'wal_log_hints', 'data_checksums')))
+      'max_replication_slots', 'wal_log_hints', 'data_checksums', 'max_connections', 'max_worker_processes',
+      'max_prepared_transactions', 'max_locks_per_transaction', 'shared_preload_libraries')))
 """
+# A hot standby stops replaying where one of these is smaller than on its primary, and a restarted one does not start.
+AT_LEAST = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
+# What a schema is, in an order that no collation changes; with it what extensions it uses, and whether each is
+# installed on this very host in that version: their files are not replicated.
+SCHEMA_QUESTION = """
+WITH spaces AS (SELECT oid, nspname FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
+rows AS (
+  SELECT concat_ws(' ', n.nspname, c.relname, c.relkind, a.attname,
+      format_type(a.atttypid, a.atttypmod), a.attnotnull) AS row
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN spaces n ON n.oid = c.relnamespace
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION ALL SELECT indexdef FROM pg_indexes JOIN spaces ON nspname = schemaname),
+absent AS (
+  SELECT extname || ' ' || extversion AS what FROM pg_extension
+    WHERE NOT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = extname AND version = extversion))
+SELECT json_build_object(
+  'digest', (SELECT md5(string_agg(row, ' ' ORDER BY row COLLATE "C")) FROM rows),
+  'tables', (SELECT count(*) FROM pg_tables JOIN spaces ON nspname = schemaname),
+  'migrations', (SELECT json_agg(name)
+    FROM unnest(ARRAY['schema_migrations', 'alembic_version', 'flyway_schema_history']) AS name
+    WHERE to_regclass(name) IS NOT NULL),
+  'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{}'::json) FROM pg_extension),
+  'absent', (SELECT coalesce(json_agg(what ORDER BY what), '[]'::json) FROM absent))
+"""
+# The newest entry of each table that a tool for migrations keeps.
+MIGRATION = {
+    "schema_migrations": "SELECT max(version)::text FROM schema_migrations",
+    "alembic_version": "SELECT max(version_num)::text FROM alembic_version",
+    "flyway_schema_history": "SELECT version::text FROM flyway_schema_history ORDER BY installed_rank DESC LIMIT 1",
+}
 TABLES_QUESTION = "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL"
 
 
@@ -213,6 +250,8 @@ def replication_checks(
     yield archive_check(on, "archive", has)
     yield archive_check(beside, "archive after a promotion", next_one, now=False)
     yield feeding_check(beside, next_one)
+    yield parameters_check(beside, target, has if primary else None, next_one)
+    yield libraries_check(beside, target, has if primary else None, next_one)
 
 
 def slot_check(on: Checklist, primary: MemberState | None, target: MemberState) -> Check:
@@ -270,6 +309,40 @@ def feeding_check(on: Checklist, has: Equipment | ServerError | None) -> Check:
     rewinds = "on" in (settings["wal_log_hints"], settings["data_checksums"])
     seen = ", ".join(f"{name} {value}" for name, value in settings.items())
     return on.judged("settings for its own standbys", feeds and room and rewinds, seen, wanted, mend)
+
+
+def parameters_check(
+    on: Checklist, target: str, primary: Equipment | ServerError | None, standby: Equipment | ServerError | None
+) -> Check:
+    """See that no parameter would stop the standby."""
+    wanted = f"at least what the primary has of {', '.join(AT_LEAST)}"
+    if not isinstance(primary, Equipment) or not isinstance(standby, Equipment):
+        return on.judged("parameters", None, "one of the two could not be asked", wanted, FIRST)
+    pairs = {name: (int(standby.settings.get(name, 0)), int(primary.settings.get(name, 0))) for name in AT_LEAST}
+    short = [f"{name} {ours} instead of {theirs}" for name, (ours, theirs) in pairs.items() if ours < theirs]
+    mend = (
+        f"raise {'them' if len(short) > 1 else 'it'} on {target} and restart it, before the primary's change reaches it"
+    )
+    return on.judged("parameters", not short, ", ".join(short) or "as large as the primary's", wanted, mend)
+
+
+def libraries_check(
+    on: Checklist, target: str, primary: Equipment | ServerError | None, standby: Equipment | ServerError | None
+) -> Check:
+    """See that the standby loads the libraries that the primary loads at its start."""
+    wanted = "the primary's shared_preload_libraries"
+    if not isinstance(primary, Equipment) or not isinstance(standby, Equipment):
+        return on.judged("preloaded libraries", None, "one of the two could not be asked", wanted, FIRST)
+    ours, theirs = (words(has.settings.get("shared_preload_libraries", "")) for has in (standby, primary))
+    missing = sorted(theirs - ours)
+    seen = f"missing: {', '.join(missing)}" if missing else ", ".join(sorted(ours)) or "none, and none is needed"
+    mend = f"add it to shared_preload_libraries on {target}, and restart it"
+    return on.judged("preloaded libraries", not missing, seen, wanted, mend)
+
+
+def words(text: str) -> frozenset[str]:
+    """Read a list as PostgreSQL writes it."""
+    return frozenset(part.strip().strip('"') for part in text.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
@@ -396,3 +469,67 @@ def table_checks(name: str, session: Session, tables: list[str]) -> list[Check]:
         return [on.judged("tables", False if error.cause in SAID else None, error.detail, wanted, mend)]
     seen = f"missing: {', '.join(missing)}" if missing else f"all {len(tables)} tables are there"
     return [on.judged("tables", not missing, seen, wanted, mend)]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What one server says of the schema of an application's database."""
+
+    digest: str
+    tables: int
+    version: str
+    extensions: Mapping[str, str]
+    absent: tuple[str, ...]
+
+
+def schemas(sessions: Mapping[str, Session]) -> dict[str, Schema | ServerError]:
+    """Ask all members at once."""
+
+    def ask(session: Session) -> Schema | ServerError:
+        try:
+            with session:
+                said = session.value(SCHEMA_QUESTION)
+                marks = [f"{name} {session.value(MIGRATION[name])}" for name in said["migrations"] or ()]
+                digest = str(said["digest"] or "empty")
+                return Schema(digest, said["tables"], ", ".join(marks), said["extensions"], tuple(said["absent"]))
+        except ServerError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(32, len(sessions))) as pool:
+        return dict(zip(sessions, pool.map(ask, sessions.values()), strict=True))
+
+
+def schema_checks(name: str, found: Mapping[str, Schema | ServerError], target: str) -> Iterator[Check]:
+    """Compare the target's schema with that of every other member, and see that its host has all extensions."""
+    on = Checklist(VERIFIES, f"{name} {target}")
+    ours = found[target]
+    others = {member: schema for member, schema in found.items() if member != target}
+    wanted = "the schema that the other members have"
+    if isinstance(ours, ServerError):
+        yield on.judged("schema", None, ours.detail, wanted, FIRST)
+        yield on.judged("extensions", None, ours.detail, "every extension installed on its host", FIRST)
+        return
+    known = {member: schema for member, schema in others.items() if isinstance(schema, Schema)}
+    unlike = [f"{member} {told(one)}" for member, one in known.items() if one.digest != ours.digest]
+    seen = f"{target} {told(ours)}" + (f"; {'; '.join(unlike)}" if unlike else "")
+    mend = f"let {target} catch up; if it does and they still differ, migrate it as the others were"
+    good = not unlike if unlike or len(known) == len(others) else None
+    yield on.judged("schema", good, seen, wanted, mend)
+    yield extensions_check(on, target, ours, known)
+
+
+def extensions_check(on: Checklist, target: str, ours: Schema, others: Mapping[str, Schema]) -> Check:
+    """See that the target's host has the files of every extension, in the version that the database uses."""
+    missing = [*ours.absent]
+    for schema in others.values():
+        missing += [f"{name} {version}" for name, version in schema.extensions.items() if name not in ours.extensions]
+    missing = list(dict.fromkeys(missing))
+    wanted = "every extension that the database uses installed on its host, in that version"
+    seen = f"missing: {', '.join(missing)}" if missing else ", ".join(f"{n} {v}" for n, v in ours.extensions.items())
+    mend = f"install the packages of {', '.join(missing)} on {target}'s host"
+    return on.judged("extensions", not missing, seen or "none is used", wanted, mend)
+
+
+def told(schema: Schema) -> str:
+    """Say a schema in a few words."""
+    return f"has {schema.digest[:8]} ({schema.tables} tables{f', {schema.version}' if schema.version else ''})"

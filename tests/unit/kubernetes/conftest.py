@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,9 +80,11 @@ class FakeApi:
         return [request for request in self.requests if request.method == method]
 
 
-@pytest.fixture
-def fake(tmp_path: Path) -> Iterator[FakeApi]:
-    api = FakeApi(tmp_path)
+@contextmanager
+def serving(folder: Path) -> Iterator[FakeApi]:
+    """Run a server."""
+    folder.mkdir(exist_ok=True)
+    api = FakeApi(folder)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -134,6 +138,20 @@ def fake(tmp_path: Path) -> Iterator[FakeApi]:
     api.release.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeApi]:
+    with serving(tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Iterator[Callable[[], FakeApi]]:
+    """Give as many servers as are asked for."""
+    numbers = itertools.count()
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(serving(tmp_path / f"server-{next(numbers)}"))
 
 
 def deployment(name: str = "user-service", **more: Any) -> dict[str, Any]:

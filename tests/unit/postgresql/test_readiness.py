@@ -21,7 +21,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     Receiver,
     Slot,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.readiness import Channel, Equipment
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.readiness import Channel, Equipment, Schema
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import Check, Verdict
 from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
@@ -45,6 +45,11 @@ ANSWER = {
         "max_replication_slots": "10",
         "wal_log_hints": "on",
         "data_checksums": "off",
+        "max_connections": "200",
+        "max_worker_processes": "8",
+        "max_prepared_transactions": "0",
+        "max_locks_per_transaction": "64",
+        "shared_preload_libraries": "pg_stat_statements",
     },
 }
 GOOD = readiness.equipment_from(ANSWER)
@@ -97,7 +102,7 @@ def test_a_healthy_database_is_ready_in_everything() -> None:
         "one primary",
         *(f"east {name}" for name in ("lineage", "standby follows", "settings of the target", "expected loss")),
         *(f"east {name}" for name in ("room on the target", "archive after a promotion")),
-        "east settings for its own standbys",
+        *(f"east {name}" for name in ("settings for its own standbys", "parameters", "preloaded libraries")),
         *(f"west {name}" for name in ("replication slot", "replication encryption", "archive")),
     }
     assert len(found(checks, "ready")) == len(checks)
@@ -125,8 +130,18 @@ def test_a_healthy_database_is_ready_in_everything() -> None:
         ({"has_west": equipped(waiting=9)}, "west archive"),
         ({"has_east": equipped(settings={"archive_mode": "off"})}, "east archive after a promotion"),
         ({"has_east": equipped(settings={"wal_level": "minimal"})}, "east settings for its own standbys"),
-        ({"has_east": equipped(settings={"max_wal_senders": "0"})}, "east settings for its own standbys"),
+        (
+            dict.fromkeys(("has_west", "has_east"), equipped(settings={"max_wal_senders": "0"})),
+            "east settings for its own standbys",
+        ),
         ({"has_east": equipped(settings={"wal_log_hints": "off"})}, "east settings for its own standbys"),
+        *(
+            ({"has_east": equipped(settings={name: less})}, "east parameters")
+            for name, less in [("max_connections", "100"), ("max_worker_processes", "4"), ("max_wal_senders", "5")]
+        ),
+        ({"has_west": equipped(settings={"max_prepared_transactions": "9"})}, "east parameters"),
+        ({"has_west": equipped(settings={"max_locks_per_transaction": "128"})}, "east parameters"),
+        ({"has_east": equipped(settings={"shared_preload_libraries": ""})}, "east preloaded libraries"),
     ],
 )
 def test_one_thing_that_is_wrong_is_the_one_that_is_not_ready(seen: dict[str, Any], bad: str) -> None:
@@ -143,6 +158,8 @@ def test_one_thing_that_is_wrong_is_the_one_that_is_not_ready(seen: dict[str, An
         {"has_west": equipped(last_failed_at=NOW - 90)},
         {"has_west": equipped(settings={"archive_command": "", "archive_library": "basic_archive"})},
         {"has_east": equipped(settings={"wal_log_hints": "off", "data_checksums": "on"})},
+        {"has_east": equipped(settings={"max_connections": "400"})},
+        {"has_east": equipped(settings={"shared_preload_libraries": 'auto_explain, "pg_stat_statements"'})},
         {"east": replace(STANDBY, receive_lsn=900, replay_lsn=900, last_replay_at=NOW - 5)},
     ],
 )
@@ -178,6 +195,26 @@ def test_a_target_that_is_down_or_primary_already_is_named() -> None:
 
 def test_a_room_that_cannot_be_measured_is_not_called_enough() -> None:
     assert found(check(room=ServerError(EAST, "timeout", "no answer")), "unknown") == {"east room on the target"}
+
+
+SCHEMA = Schema("abcdef0123", 4, "", {"plpgsql": "1.0", "pg_trgm": "1.6"}, ())
+
+
+@pytest.mark.parametrize(
+    ("seen", "bad"),
+    [
+        ({}, {}),
+        ({"east": replace(SCHEMA, digest="0")}, {"schema": "not_ready"}),
+        ({"east": replace(SCHEMA, absent=("pg_trgm 1.6",))}, {"extensions": "not_ready"}),
+        ({"east": replace(SCHEMA, extensions={"plpgsql": "1.0"})}, {"extensions": "not_ready"}),
+        ({"west": SILENT}, {"schema": "unknown"}),
+        ({"east": SILENT}, {"schema": "unknown", "extensions": "unknown"}),
+    ],
+)
+def test_the_schema_and_the_extensions_of_the_target(seen: dict[str, Any], bad: dict[str, str]) -> None:
+    checks = list(readiness.schema_checks("db", {"west": SCHEMA, "east": SCHEMA, **seen}, "east"))
+    assert {c.check: c.verdict for c in checks if c.verdict != "ready"} == bad
+    assert all(c.mend for c in checks if c.verdict != "ready")
 
 
 RUNS = UnitStatus("postgresql is active and enabled", True, "active", "enabled", 1)
