@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import aws_api, dns_dynamic, programs, topology
+from . import aws_api, dns_dynamic, kafka_programs, programs, topology
 from .programs import Progress
 
 BROUGHT: Mapping[str, Callable[[], dict[str, Path]]] = {
     "aws_api": aws_api.fetch,
     "dns_dynamic": dns_dynamic.fetch,
 }
+# What takes long enough to tell how far it is.
+LONG: Mapping[str, Callable[[Progress], dict[str, Path]]] = {"kafka": kafka_programs.fetch}
 
 
 def find(profile: str, say: Progress) -> dict[str, Path]:
@@ -24,4 +26,6 @@ def find(profile: str, say: Progress) -> dict[str, Path]:
         if kind in BROUGHT:
             say(f"looking for what {kind} runs on")
             found |= BROUGHT[kind]()
+        if kind in LONG:
+            found |= LONG[kind](say)
     return found | programs.find(profile, say)
