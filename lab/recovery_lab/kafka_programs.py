@@ -41,8 +41,8 @@ def java() -> Path:
                 return path
     shown = ", ".join(f"{path} is {version}" for path, version in seen.items()) or "none is installed"
     raise LabError(
-        f"Kafka needs Java {JAVA_VERSION} or newer, and {shown}. Install it (`apt-get install openjdk-17-jre-headless`), "
-        f"name it by JAVA_HOME, or bring up another profile."
+        f"Kafka needs Java {JAVA_VERSION} or newer, and {shown}. Install it (`apt-get install "
+        f"openjdk-17-jre-headless`), name it by JAVA_HOME, or bring up another profile."
     )
 
 
@@ -76,7 +76,7 @@ def _fetch(source: Path, target: Path, say: Progress) -> None:
             f"name a folder that holds them as {FOLDER} by RECOVERY_LAB_BIN."
         )
     sums = read_sums(source / "sums.txt")
-    words = [maven, "--batch-mode", "--strict-checksums", "--file", source / "pom.xml", PLUGIN]
+    words: list[str | Path] = [maven, "--batch-mode", "--strict-checksums", "--file", source / "pom.xml", PLUGIN]
     words += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
     last: list[str] = []
     done = 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import BadInput
+from ..service_manager import Fence as Fence
 from .places import RdsPlace, ResourcePlace
 
 Mode = Literal["plan", "switchover", "failover"]
@@ -42,23 +43,6 @@ def parse_lsn(text: str | None) -> int | None:
 def format_lsn(position: int | None) -> str | None:
     """Write a position the way PostgreSQL does."""
     return None if position is None else f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
-
-
-@dataclass(frozen=True)
-class Fence:
-    """How a member's server can be stopped for good."""
-
-    method: str = "none"
-    host: str | None = None
-    port: int = 22
-    user: str | None = None
-    identity_file: str | None = None
-    known_hosts_file: str | None = None
-    unit: str = "postgresql"
-    sudo: bool = False
-    guard_unit: str | None = None
-    os_user: str = "postgres"
-    """Whose processes a server's are, where no service manager runs it."""
 
 
 Topology = Literal["one_cluster", "standby_cluster"]
