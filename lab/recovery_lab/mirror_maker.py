@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MirrorMaker 2: in each region one that brings the other region's records there. One of them runs, the other is masked.
+"""MirrorMaker 2: in each region one that brings the other region's records there. One runs, the other is masked.
 
 Topics keep their names, so both at once would send every record around for ever.
 """
@@ -20,6 +20,7 @@ from .topology import Server, Topology
 from .wait import NotYet
 
 INSTANCE = "mirror-maker"
+PROGRAM = "org.apache.kafka.connect.mirror.MirrorMaker"
 # How old the newest heartbeat of the source may be where it arrives.
 FRESH_SECONDS = 10.0
 SECOND = 1
@@ -84,7 +85,7 @@ def source_of(server: Server, layout: Topology) -> str:
 
 
 def define(server: Server, layout: Topology, state: State, java: Path, archives: Path) -> None:
-    """Configure a mirror and tell the supervisor how to run it; at first nothing is mirrored into the primary region."""
+    """Configure a mirror and tell the supervisor how to run it; at first nothing comes into the primary region."""
     folder = state.server(server.region, server.kind)
     source = source_of(server, layout)
     port = addresses.kafka_port(server.region)
@@ -94,7 +95,7 @@ def define(server: Server, layout: Topology, state: State, java: Path, archives:
     path = write(folder / "mirror.properties", text, mode=0o600)
     words = [
         *kafka.java_words(java, archives, folder, heap_mib=128),
-        "org.apache.kafka.connect.mirror.MirrorMaker",
+        PROGRAM,
         path,
     ]
     identity.own(folder)

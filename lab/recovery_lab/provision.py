@@ -118,7 +118,7 @@ def start(lab: Lab, *, anew: bool) -> None:
             others.append(pool.submit(start_resolver, lab))
         brokers = [pool.submit(start_broker, lab, server, anew=anew) for server in lab.layout.of_kind("kafka")]
         others += brokers
-        others += [pool.submit(start_mirror, lab, server, brokers) for server in lab.layout.of_kind("mirror_maker")]
+        others += [pool.submit(start_mirror, server, brokers) for server in lab.layout.of_kind("mirror_maker")]
         failures = [_failure(future) for future in (databases, *clusters.values(), *others)]
     # A region's DNS fails with its cluster: the same is said once.
     for failure in dict.fromkeys(filter(None, failures)):
@@ -270,7 +270,7 @@ def start_broker(lab: Lab, server: Server, *, anew: bool) -> None:
             kafka.populate(server, lab.state)
 
 
-def start_mirror(lab: Lab, server: Server, brokers: list[Future[None]]) -> None:
+def start_mirror(server: Server, brokers: list[Future[None]]) -> None:
     """Start a mirror, unless it is masked, as all but one are."""
     for broker in brokers:
         broker.exception()  # it says so itself; a mirror goes on asking for what is down

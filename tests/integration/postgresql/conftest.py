@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils import service_manager
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import (
     host,
     rejoin_scripts,
     rejoin_work,
-    service_manager,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import Fence, Member
 from recovery_lab import postgresql_programs

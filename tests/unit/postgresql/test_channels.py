@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils import service_manager
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import client, fence, service_manager, steps
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import client, fence, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
     Fence,
