@@ -30,11 +30,15 @@ PLACES = {
     "dns_dynamic": (56, 5353),
     "redis": (60, 6379),
     "sentinel": (61, 26379),
+    "kafka": (62, 9092),
+    "mirror_maker": (63, 8083),
     "edge": (80, 8080),
 }
+# A broker tells each client where to go: whoever comes from elsewhere has a port of his own there.
+KAFKA_PORT = 9094
 # Who is reached over a region's border: by the operator, and some of them by the other regions as well.
-LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "postgresql", "redis", "sentinel")
-LINKED_TO_REGIONS = ("aws_api", "edge", "postgresql", "redis", "sentinel")
+LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kafka", "kubernetes", "postgresql", "redis", "sentinel")
+LINKED_TO_REGIONS = ("aws_api", "edge", "kafka", "postgresql", "redis", "sentinel")
 SSH_PORT = 2222
 # Where a drill of the recovery has its servers and its edge, beside the real ones.
 DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}
@@ -108,6 +112,11 @@ def reach(origin: str, region: str, kind: str) -> str:
     return link_address(origin, region, kind)
 
 
+def kafka_port(origin: str) -> int:
+    """Give the port at which an origin reaches a broker of another region (the operator: of any region)."""
+    return KAFKA_PORT + origin_index(origin)
+
+
 def host_name(region: str, kind: str) -> str:
     """Give the name that every region's DNS resolves to the address by which that region reaches the server."""
     return f"{kind}.{region}.{ZONE}"
@@ -124,7 +133,10 @@ def links(regions: list[str], kinds: set[str]) -> list[Link]:
                 origins += others
             if kind == "postgresql":
                 origins += [f"{other}/postgresql" for other in others]
-            found += [_link(origin, region, kind, PLACES[kind][1]) for origin in origins]
+            found += [
+                _link(origin, region, kind, kafka_port(origin) if kind == "kafka" else PLACES[kind][1])
+                for origin in origins
+            ]
             found += [_link(OPERATOR, region, kind, port) for port in DRILL_PORTS.get(kind, ())]
         if "postgresql" in kinds:
             found.append(_link(OPERATOR, region, "postgresql", SSH_PORT))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import aws_api, dns_dynamic, programs, redis_servers, topology
+from . import aws_api, dns_dynamic, kafka_programs, programs, redis_servers, topology
 from .programs import Progress
 
 BROUGHT: Mapping[str, Callable[[], dict[str, Path]]] = {
@@ -15,6 +15,8 @@ BROUGHT: Mapping[str, Callable[[], dict[str, Path]]] = {
     "dns_dynamic": dns_dynamic.fetch,
     "redis": redis_servers.fetch,
 }
+# What takes long enough to tell how far it is.
+LONG: Mapping[str, Callable[[Progress], dict[str, Path]]] = {"kafka": kafka_programs.fetch}
 
 
 def find(profile: str, say: Progress) -> dict[str, Path]:
@@ -25,4 +27,6 @@ def find(profile: str, say: Progress) -> dict[str, Path]:
         if kind in BROUGHT:
             say(f"looking for what {kind} runs on")
             found |= BROUGHT[kind]()
+        if kind in LONG:
+            found |= LONG[kind](say)
     return found | programs.find(profile, say)

@@ -49,6 +49,7 @@ WRITERS = {
     "dns_dynamic": "knot",
     "redis": "redis",
     "sentinel": "sentinel",
+    "kafka": "kafka",
 }
 
 

@@ -19,7 +19,9 @@ from . import (
     dns_dynamic,
     dns_edge,
     identity,
+    kafka,
     manifests,
+    mirror_maker,
     network,
     redis_servers,
     ssh,
@@ -90,6 +92,10 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
         "dns_dynamic": lambda: dns_dynamic.define(server, lab.layout, lab.state, lab.programs["knotd"]),
         "redis": lambda: _define_redis(lab, server),
         "sentinel": lambda: _define_redis(lab, server),
+        "kafka": lambda: kafka.define(server, lab.layout, lab.state, lab.programs["java"], lab.programs["kafka-libs"]),
+        "mirror_maker": lambda: mirror_maker.define(
+            server, lab.layout, lab.state, lab.programs["java"], lab.programs["kafka-libs"]
+        ),
     }
     return makers[server.kind]
 
@@ -118,6 +124,9 @@ def start(lab: Lab, *, anew: bool) -> None:
         others += [pool.submit(start_alone, lab, server) for server in lab.layout.servers if server.kind in ALONE]
         if lab.layout.of_kind("dns_authority"):
             others.append(pool.submit(start_resolver, lab))
+        brokers = [pool.submit(start_broker, lab, server, anew=anew) for server in lab.layout.of_kind("kafka")]
+        others += brokers
+        others += [pool.submit(start_mirror, server, brokers) for server in lab.layout.of_kind("mirror_maker")]
         failures = [_failure(future) for future in (databases, *clusters.values(), *others)]
     # A region's DNS fails with its cluster: the same is said once.
     for failure in dict.fromkeys(filter(None, failures)):
@@ -259,6 +268,27 @@ def start_alone(lab: Lab, server: Server) -> None:
     with lab.screen.step(server.target, f"{server.link}:{server.port}"):
         [process] = server.processes
         start_process(lab, process, partial(ALONE[server.kind], server), server.target)
+
+
+def start_broker(lab: Lab, server: Server, *, anew: bool) -> None:
+    """Start a broker, unless it is fenced; a new one is given its first contents."""
+    [process] = server.processes
+    if supervisor.processes()[process].masked:
+        return
+    kafka.format_data(server, lab.state, lab.programs["java"], lab.programs["kafka-libs"])
+    with lab.screen.step(server.target, f"{server.link}:{addresses.kafka_port(addresses.OPERATOR)}"):
+        start_process(lab, process, partial(kafka.answers, server, lab.state), server.target)
+        if anew:
+            kafka.populate(server, lab.state)
+
+
+def start_mirror(server: Server, brokers: list[Future[None]]) -> None:
+    """Start a mirror, unless it is masked, as all but one are."""
+    for broker in brokers:
+        broker.exception()  # it says so itself; a mirror goes on asking for what is down
+    [process] = server.processes
+    if not supervisor.processes()[process].masked:
+        supervisor.act(process, "start")
 
 
 def start_resolver(lab: Lab) -> None:

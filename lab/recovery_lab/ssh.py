@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SSH entrance of a database's host: the channel by which an operator stops a server for good."""
+"""The SSH entrance of a region's host: the channel by which an operator stops a server for good."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def provide_environment(state: State, programs: PostgresqlPrograms) -> None:
 
 
 def open_host(state: State, region: str) -> None:
-    """Open the entrance of a region's database host."""
+    """Open the entrance of a region's host; a unit of a server that this profile does not have is not found there."""
     folder = state.root / "ssh"
     address = addresses.server_address(region, "postgresql")
     body = {
@@ -64,6 +64,8 @@ def open_host(state: State, region: str) -> None:
             "recovery-pg-guard": f"{region}/postgresql/guard",
             "redis-server": f"{region}/redis/redis",
             "redis-sentinel": f"{region}/sentinel/sentinel",
+            "kafka": f"{region}/kafka/kafka",
+            "kafka-mirror-maker": f"{region}/mirror_maker/mirror-maker",
         },
         "environment": read_json(folder / "environment.json"),
     }

@@ -16,6 +16,8 @@ from . import (
     dns_authority,
     dns_dynamic,
     dns_edge,
+    kafka,
+    mirror_maker,
     network,
     pods,
     postgresql,
@@ -54,9 +56,14 @@ class Row:
     instances: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def idle(self) -> bool:
+        """Tell whether it is down as it should be: of two mirrors one is always masked."""
+        return self.kind == "mirror_maker" and self.masked
+
+    @property
     def fenced(self) -> bool:
         """Tell whether it is kept down on purpose, by its mask or its guard."""
-        return self.masked or self.guarded
+        return (self.masked or self.guarded) and not self.idle
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,9 @@ class Survey:
     @property
     def may_recover(self) -> bool:
         """Tell whether every server runs, so that time alone may make the lab healthy."""
-        return all(row.state == "running" and not row.fenced for row in self.rows if row.kind != "service")
+        return all(
+            row.state == "running" and not row.fenced for row in self.rows if row.kind != "service" and not row.idle
+        )
 
     @property
     def summary(self) -> str:
@@ -144,6 +153,8 @@ def _without_pods(known: dict[str, Process]) -> dict[str, Process]:
 
 
 def _wrong(row: Row) -> str:
+    if row.idle:
+        return ""
     if row.masked:
         return f"{row.target} is fenced"
     if row.guarded:
@@ -228,6 +239,10 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
         return dns_dynamic.connect(server, lab.state)
     if server.kind in ("redis", "sentinel"):
         return redis_servers.connect(server, lab.state)
+    if server.kind == "kafka":
+        return kafka.connect(server, lab.state)
+    if server.kind == "mirror_maker":
+        return mirror_maker.connect(server, lab.layout)
     return {"url": f"dns://{server.address}:{server.port}"}
 
 
@@ -273,6 +288,12 @@ def _checks(lab: Lab, known: dict[str, Process]) -> list[Callable[[], object]]:
         # One that is down has its own line.
         if server.kind in provision.ALONE and known.get(server.processes[0], Process()).state == "running":
             checks.append(partial(provision.ALONE[server.kind], server))
+    for server in lab.layout.of_kind("kafka"):
+        if known.get(server.processes[0], Process()).state == "running":
+            checks.append(partial(kafka.answers, server, lab.state))
+    for server in lab.layout.of_kind("mirror_maker"):
+        if known.get(server.processes[0], Process()).state == "running":
+            checks.append(partial(mirror_maker.answers, server, lab.layout, lab.state))
     if lab.layout.of_kind("dns_authority"):
         checks.append(partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS))
     for server in lab.layout.of_kind("postgresql"):

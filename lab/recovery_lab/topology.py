@@ -40,12 +40,24 @@ INSTANCES = {
     "dns_dynamic": ("knot",),
     "redis": ("redis",),
     "sentinel": ("sentinel",),
+    "kafka": ("kafka",),
+    "mirror_maker": ("mirror-maker",),
 }
 
 # The kinds that both regions have, by profile, and those of which there is one, with its region.
 EVERYWHERE = {
     "small": ("postgresql", "kubernetes", "dns", "edge"),
-    "full": ("postgresql", "kubernetes", "dns", "edge", "dns_authority", "redis", "sentinel"),
+    "full": (
+        "postgresql",
+        "kubernetes",
+        "dns",
+        "edge",
+        "dns_authority",
+        "redis",
+        "sentinel",
+        "kafka",
+        "mirror_maker",
+    ),
 }
 # The control plane of Route 53 lies in us-east-1, as it does in the world.
 ONCE = {
