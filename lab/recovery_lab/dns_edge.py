@@ -17,6 +17,9 @@ from .state import State, write
 from .topology import Server, Topology
 from .wait import NotYet
 
+# What is reached by its name, from both regions.
+NAMED = ("postgresql", "edge", "kafka", "redis", "sentinel")
+
 
 def service_name(service: str, namespace: str = addresses.NAMESPACE) -> str:
     """Name a service's ready pods in the cluster's zone."""
@@ -28,7 +31,7 @@ def corefile(region: str, topology: Topology, kubeconfig: Path) -> str:
     place = f"bind {addresses.server_address(region, 'dns')}"
     port = addresses.PLACES["dns"][1]
     pods = ["readypods {", f"kubeconfig {kubeconfig}", "}"]
-    named = [server for server in topology.servers if server.kind in ("postgresql", "edge", "kafka", "redis", "sentinel")]
+    named = [server for server in topology.servers if server.kind in NAMED]
     hosts = [
         f"{addresses.reach(region, one.region, one.kind)} {addresses.host_name(one.region, one.kind)}" for one in named
     ]

@@ -47,7 +47,7 @@ class ActionModule(RecoveryAction):
             "region": description.region_inputs(wish, platform),
             "approvals": description.approval_inputs(wish, platform),
             "platform": platform if wish.mode in ("drill", "readiness") else None,
-            "regions": description.region_inputs(wish, platform) if wish.mode == "readiness" else None,
+            "regions": description.parity_inputs(wish, platform) if wish.mode == "readiness" else None,
             "lease": lease_homes.homes_of(platform, wish.lost_clusters),
             "lines": [f"Platform {platform['name']}: {wish.mode} of {names} to {wish.target}"],
         }

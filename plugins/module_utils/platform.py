@@ -525,7 +525,7 @@ def zone_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
     return {name: zone for name, zone in platform["zones"].items() if wish.target in zone["targets"]}
 
 
-def region_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
+def parity_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a check of the target's clusters needs: which region it would stand in for, and what runs in both."""
     clusters, target = platform["clusters"], wish.target
     others = sorted(
