@@ -164,6 +164,7 @@ def member_state(name: str, info: Mapping[str, Any], settings: Mapping[str, str]
         silent_seconds=silent,
         priority=int(settings.get("replica-priority") or 100),
         announced=(host, port or int(info["tcp_port"])) if host else None,
+        room=int(info.get("maxmemory") or 0) or None,
         keys=sum(int(space.get("keys", 0)) for space in spaces),
     )
 

@@ -11,13 +11,15 @@ from typing import Literal
 
 from ..errors import BadInput, PreconditionFailed
 from ..service_manager import UnitStatus
-from .model import TURNED_AWAY, MemberState, SentinelState, Store, descends, lost_bytes
+from .model import TURNED_AWAY, Known, MemberState, SentinelState, Store, descends, lost_bytes
 
 Mode = Literal["switchover", "failover"]
 # drain: refuse writes, let the target catch up, demote. resume: what was demoted is not yet replaced. kill: mask and
 # kill. rely: an operator says that it is down. note: nothing more can be refused.
 Step = Literal["nothing", "drain", "resume", "kill", "rely", "note"]
 Verdict = Literal["pass", "override"]
+# How Sentinel marks a replica that it would not promote.
+DOWN = frozenset({"s_down", "o_down", "disconnected"})
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,13 @@ def candidate(seen: Seen, wish: Wish, target: MemberState) -> Gate:
             next_action=f"start a Sentinel of {wish.target}, then run again",
         )
     one = asked[0]
-    mine = next((row for row in one.replicas if row.run_id == target.run_id), None)
-    rivals = [
-        row
-        for row in one.replicas
-        if row is not mine and row.priority and not row.flags & {"s_down", "o_down", "disconnected"}
-    ]
+    mine = known_to(seen, one, target)
+    rivals = [row for row in one.replicas if row is not mine and row.priority and not row.flags & DOWN]
     trouble = ""
     if not mine:
         trouble = f"it does not know {wish.target}"
+    elif mine.flags & DOWN:
+        trouble = f"it finds {wish.target} {', '.join(sorted(mine.flags & DOWN))}"
     elif not target.priority:
         trouble = f"replica-priority of {wish.target} is 0: it may never become the primary"
     elif any(row.priority <= target.priority for row in rivals):
@@ -222,9 +222,30 @@ def candidate(seen: Seen, wish: Wish, target: MemberState) -> Gate:
             f"Sentinel would not promote {wish.target}",
             observed=f"{one.words}; {trouble}",
             wanted=wanted,
-            next_action=f"give {wish.target} the lowest replica-priority above 0, wait ten seconds, then run again",
+            next_action=f"see that Sentinel reaches {wish.target}, and that this has the lowest replica-priority above "
+            f"0; then run again",
         )
     return Gate(gate_name(seen, "candidate"), f"{one.sentinel.place.words} knows it", wanted)
+
+
+def known_to(seen: Seen, sentinel: SentinelState, state: MemberState) -> Known | None:
+    """Find a server among the replicas that a Sentinel knows, if need be by its address: who it is it asks rarely."""
+    rows = sentinel.replicas
+    by_id = next((row for row in rows if row.run_id and row.run_id == state.run_id), None)
+    where = addresses(seen, state)
+    return by_id or next((row for row in rows if row.address in where), None)
+
+
+def unnoticed(seen: Seen, wish: Wish) -> bool:
+    """Tell whether Sentinels may just not have noticed yet what keeps the target from being promoted."""
+    target = seen.members[wish.target]
+    if target.role != "replica":
+        return False
+    silent = not any(one.role == "primary" for one in seen.others(wish.target))
+    if wish.mode == "failover" and silent and seen_alive(seen, wish, target):
+        return True
+    rows = [known_to(seen, one, target) for one in leaders(seen, wish)[:1]]
+    return any(row is None or bool(row.flags & DOWN) for row in rows)
 
 
 def leaders(seen: Seen, wish: Wish) -> list[SentinelState]:
@@ -287,12 +308,15 @@ def seen_alive(seen: Seen, wish: Wish, target: MemberState) -> str:
 
 
 def half_moved(seen: Seen, target: MemberState, other: MemberState) -> bool:
-    """Tell whether this was the primary until a run demoted it in favour of the target, and then got no further."""
+    """Tell whether this was the primary until a run demoted it in favour of the target, and then got no further.
+
+    They follow each other then.
+    """
     return (
         other.role == "replica"
         and other.follows in addresses(seen, target)
+        and target.follows in addresses(seen, other)
         and other.replid == target.replid
-        and not target.link_up
     )
 
 

@@ -25,6 +25,8 @@ from .model import Member, SentinelState, Store
 POLL_SECONDS = 0.01
 # How often a drain is tried: a heartbeat to the replica may slip in between the last look and the demotion.
 ATTEMPTS = 5
+# For how much longer writes are refused than the target may take to catch up.
+PAUSE_MARGIN_SECONDS = 4.0
 # Sentinels tell each other what they know every two seconds.
 HELLO_SECONDS = 5.0
 
@@ -128,19 +130,15 @@ class Move:
         outcome.lost, outcome.lost_seconds, outcome.how = self._expected_loss()
 
     def _confirm(self) -> None:
-        """Give those at the target's side time to notice that a silent primary is gone."""
-        target = self.seen.members[self.wish.target]
-        undecided = self.wish.mode == "failover" and target.role == "replica"
-        if not undecided or any(one.role == "primary" for one in self.seen.others(self.wish.target)):
-            return
+        """Give Sentinels time to notice what has just happened: a primary that is gone, a replica that came back."""
 
         def noticed() -> bool:
-            if decide.seen_alive(self.seen, self.wish, self.seen.members[self.wish.target]):
+            if decide.unnoticed(self.seen, self.wish):
                 self.seen = self.look()
-            return not decide.seen_alive(self.seen, self.wish, self.seen.members[self.wish.target])
+            return not decide.unnoticed(self.seen, self.wish)
 
         with suppress(StepTimeout):  # the plan says what it is
-            wait_until(noticed, seconds=self.request.confirm_seconds, interval=0.2, describe="others to notice")
+            wait_until(noticed, seconds=self.request.confirm_seconds, interval=0.2, describe="Sentinels to notice")
 
     def _proof(self, name: str, step: decide.Step) -> str:
         if step in {"drain", "resume"} or self.seen.members[name].role == "replica":
@@ -204,6 +202,8 @@ class Move:
                     self._wait_for_link(new)
             if not resume:
                 final = self._drain(source, old, new)
+            self.request.guard()
+            self.outcome.changed = True
             try:
                 self._have_promoted(self.request.drain_seconds)
             except RecoveryError:
@@ -226,18 +226,22 @@ class Move:
     def _drain(self, source: Member, old: Session, new: Session) -> int:
         """Stop writes and demote the source at an offset that the target holds. Gives the offset."""
         self.request.guard()
-        patience = int(self.request.drain_seconds * 1000)
+        patience = self.request.drain_seconds
         with self._released(old):
             for _ in range(ATTEMPTS):
                 # It ends by itself if this process does.
-                old.ask("CLIENT", "PAUSE", patience + 2000, "WRITE")
+                paused = time.monotonic()
+                old.ask("CLIENT", "PAUSE", int((patience + PAUSE_MARGIN_SECONDS) * 1000), "WRITE")
                 self._wait_for(old, new)
+                if time.monotonic() - paused > patience + PAUSE_MARGIN_SECONDS / 2:
+                    continue  # somebody may write by the time that it is demoted
                 self.outcome.changed = True
                 final = self._demote(old)
-                if offset_of(new) >= final:
+                if self._holds(new, final):
                     return final
                 self._reinstate(old)
                 self._wait_for_link(new)
+        final = offset_of(old)
         raise PreconditionFailed(
             f"{self.store.name}: {self.target.name} did not hold the last write of {source.name} ({ATTEMPTS} attempts)",
             wanted="the same offset on both while nothing is written",
@@ -279,6 +283,13 @@ class Move:
         with suppress(Refused):  # started without a file; readiness names it
             old.ask("CONFIG", "REWRITE")
         return int(found[0]["master_repl_offset"])
+
+    def _holds(self, new: Session, final: int) -> bool:
+        """Wait a moment for a heartbeat that was under way: what was demoted still sends what it has."""
+        with suppress(StepTimeout):
+            wait_until(lambda: offset_of(new) >= final, seconds=0.5, interval=0.002, describe="the last bytes")
+            return True
+        return False
 
     def _reinstate(self, old: Session) -> None:
         """Make a demoted server the primary again: nothing was promoted in its place."""

@@ -105,6 +105,8 @@ class MemberState:
     priority: int = 100
     announced: tuple[str, int] | None = None
     keys: int = 0
+    room: int | None = None
+    """How many bytes its data may take; None is no limit."""
 
     @property
     def reachable(self) -> bool:
