@@ -184,14 +184,18 @@ def define(server: Server, layout: Topology, state: State, java: Path, archives:
     supervisor.define(f"{server.target}/kafka", supervisor.Definition(words, stop_seconds=10), state)
 
 
+def cluster_id() -> str:
+    """Make up the id of a new cluster, in the form that Kafka wants."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 def format_data(server: Server, state: State, java: Path, archives: Path) -> None:
     """Prepare the folder of a broker that has none of its own yet."""
     folder, data = state.server(server.region, server.kind), state.data(server.region, server.kind)
     if (data / "meta.properties").exists():
         return
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     words = [*java_words(java, archives, folder, heap_mib=64), "kafka.tools.StorageTool", "format"]
-    words += ["--cluster-id", cluster, "--config", folder / "server.properties", "--ignore-formatted"]
+    words += ["--cluster-id", cluster_id(), "--config", folder / "server.properties", "--ignore-formatted"]
     identity.own(folder)
     identity.run(words, cwd=state.root, what=f"the format of {server.target}")
 
