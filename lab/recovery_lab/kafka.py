@@ -179,7 +179,7 @@ def define(server: Server, layout: Topology, state: State, java: Path, archives:
     regions = [one.region for one in layout.of_kind("kafka")]
     broker = Broker(server.address, listeners(server.region, regions), passwords(state), data, store, state.ca)
     path = write(folder / "server.properties", broker_properties(broker), mode=0o600)
-    words = [*java_words(java, archives, folder, heap_mib=160), "kafka.Kafka", path]
+    words = [*java_words(java, archives, folder, heap_mib=112), "kafka.Kafka", path]
     identity.own(folder)
     supervisor.define(f"{server.target}/kafka", supervisor.Definition(words, stop_seconds=10), state)
 

@@ -449,8 +449,9 @@ class Move:
             self.source.close()
         try:
             ends = self._drain(self.request.timeout_seconds)
-            self._stop(self.units.forth, "the mirror", gently=False)
-            after = self._source_ends()
+            # It leaves Connect's group with a word, so that the one for the way back need not wait for it.
+            self._stop(self.units.forth, "the mirror", gently=True)
+            after = self.source_ends()
             if after != ends:
                 raise self._failed("records came after writes were forbidden", str(after), str(ends))
             self._ask_positions()
@@ -534,8 +535,7 @@ class Move:
         if must:
             raise self._failed("the source could not be fenced", self.outcome.fence, "its brokers stopped and masked")
         self.outcome.next_actions.append(
-            f"when the hosts of {self.out_of.region} answer again, run the same again: the brokers of {self.store.name} "
-            f"there are then stopped and masked"
+            f"once the hosts of {self.out_of.region} answer, run the same again: {self.store.name} is then fenced there"
         )
 
     def _ask_positions(self) -> None:
@@ -551,7 +551,7 @@ class Move:
                 return self._drain(self.request.drain_seconds)
             except StepTimeout:
                 pass
-        return self._source_ends()
+        return self.source_ends()
 
     def _drain(self, seconds: float) -> dict[Place, int]:
         """Wait until all that the closed source holds is in the target. Give where it ends. Raises StepTimeout."""
@@ -559,8 +559,8 @@ class Move:
 
         def drained() -> dict[Place, int] | None:
             nonlocal seen
-            ends = self._source_ends()
-            left = self._left(ends)
+            ends = self.source_ends()
+            left = self.left(ends)
             now = time.monotonic()
             if (ends, left) != seen[:2]:
                 seen = (ends, left, now)
@@ -585,13 +585,14 @@ class Move:
             ) from None
         return found.value or {}
 
-    def _source_ends(self) -> dict[Place, int]:
+    def source_ends(self) -> dict[Place, int]:
+        """Ask where each partition of the source ends."""
         topics = self.source.topics()
         found = self.source.offsets(self.source.places(topics, self.store.holds))
         # One that holds nothing has nothing that could be missing.
         return {place: one.high if one.high > one.low else 0 for place, one in found.items()}
 
-    def _left(self, ends: Mapping[Place, int]) -> dict[Place, int]:
+    def left(self, ends: Mapping[Place, int]) -> dict[Place, int]:
         """Count what is still to come."""
         syncs, read = self._syncs(), self._read()
         behind = {place: end - mirror.mirrored(syncs, read, place) for place, end in ends.items()}
@@ -845,7 +846,5 @@ def line(one: Outcome, request: Request) -> str:
     if one.outage_seconds is None:
         return f"{one.store}: {request.target} takes the writes already; {groups}"
     lost = "an unknown number of records" if one.lost is None else f"{one.lost} records"
-    return (
-        f"{one.store}: {request.target} takes the writes after {one.outage_seconds:.2f} s; {len(one.parts)} partitions, "
-        f"{lost} lost ({one.loss}); {groups}"
-    )
+    took = f"{request.target} takes the writes after {one.outage_seconds:.2f} s"
+    return f"{one.store}: {took}; {len(one.parts)} partitions, {lost} lost ({one.loss}); {groups}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from recovery_lab import kafka, kafka_programs, mirror_maker
@@ -81,7 +81,7 @@ class World:
             last = [mirror_maker.PROGRAM, folder / "mirror.properties"]
         # Dies with pytest, however pytest dies.
         guard = [shutil.which("setpriv") or "", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        words = [*guard, *map(str, [*kafka.java_words(self.java, self.archives, folder, 160), *last])]
+        words = [*guard, *map(str, [*kafka.java_words(self.java, self.archives, folder, 112), *last])]
         with (folder / f"{part}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
@@ -136,6 +136,30 @@ class World:
 
     # ---- clients beside ours
 
+    def first(self) -> None:
+        """Start it as it is on the first day: the west takes the writes, the east is closed and mirrors."""
+        configure(self)
+        self.masked = {f"{WEST}/mirror"}
+        self.silent.clear()
+        for region in ADDRESSES:
+            self.start(f"{region}/broker")
+        for region in ADDRESSES:
+            eventually(lambda region=region: self.answers(region), 60)  # type: ignore[misc]
+            bindings = kafka.allowed() + ([] if region == WEST else kafka.closed())
+            client = self.admin(region)  # what it promises ends with it
+            for future in client.create_acls(bindings).values():
+                future.result()
+        self.start(f"{EAST}/mirror")
+        eventually(lambda: f"{WEST}.heartbeats" in self.admin(EAST).list_topics(timeout=5).topics, 60)
+
+    def renew(self) -> None:
+        """Throw everything away and start anew."""
+        for name in list(self.processes):
+            self.kill(name)
+        for region in ADDRESSES:
+            shutil.rmtree(self.folder / region / "data")
+        self.first()
+
     def settings(self, region: str, user: str = ADMIN) -> dict[str, Any]:
         return kafka.client_settings(f"{ADDRESSES[region]}:{PORT}", PASSWORDS[user], self.ca, user)
 
@@ -167,9 +191,7 @@ class World:
         found: list[int] = []
         with closing(consumer):
             partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
-            ends = {
-                one: consumer.get_watermark_offsets(TopicPartition(topic, one), timeout=5) for one in partitions
-            }
+            ends = {one: consumer.get_watermark_offsets(TopicPartition(topic, one), timeout=5) for one in partitions}
             consumer.assign([TopicPartition(topic, one, low) for one, (low, _) in ends.items()])
             wanted = sum(high - low for low, high in ends.values())
             deadline = time.monotonic() + 20
@@ -193,6 +215,13 @@ class World:
                 consumer.commit(message, asynchronous=False)
         return found
 
+    def begin(self, region: str, topic: str, group: str) -> None:
+        """Let a group stand at the beginning of a topic."""
+        places = [TopicPartition(topic, one, 0) for one in self.ends(region, topic)]
+        client = self.admin(region)
+        for future in client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)]).values():
+            future.result()
+
     def ends(self, region: str, topic: str) -> dict[int, int]:
         consumer = Consumer({**self.settings(region), "group.id": "oracle"})
         with closing(consumer):
@@ -205,6 +234,27 @@ class World:
         for future in client.create_topics([NewTopic(topic, partitions, 1)]).values():
             future.result()
         eventually(lambda: topic in self.admin(EAST).list_topics(timeout=5).topics, 30)
+
+    def store(self) -> dict[str, Any]:
+        """Describe it, as a platform description would."""
+
+        def unit(region: str, name: str) -> dict[str, Any]:
+            return {"host": region, "unit": name, "user": "operator"}
+
+        members = {
+            region: {
+                "bootstrap": [f"{address}:{PORT}"],
+                "brokers": [unit(region, "kafka")],
+                "mirrors": [unit(region, "kafka-mirror-maker")],
+            }
+            for region, address in ADDRESSES.items()
+        }
+        return {
+            "members": members,
+            "security": {"ca_file": str(self.ca)},
+            "credentials": "kafka",
+            "objectives": {"rpo_seconds": 60},
+        }
 
     def mirrored(self, topic: str, source: str = WEST) -> None:
         """Wait until the other region has as many records."""
@@ -242,9 +292,7 @@ def certify(world: World) -> None:
         issued = authority.issue_cert(address)
         chain = b"".join(one.bytes() for one in issued.cert_chain_pems)
         (world.folder / region).mkdir()
-        (world.folder / region / "keystore.pem").write_bytes(
-            kafka.keystore(issued.private_key_pem.bytes(), chain)
-        )
+        (world.folder / region / "keystore.pem").write_bytes(kafka.keystore(issued.private_key_pem.bytes(), chain))
 
 
 def configure(world: World) -> None:
@@ -273,24 +321,13 @@ def running(folder: Path) -> Iterator[World]:
     found = kafka_programs.fetch(print)
     world = World(folder, found["java"], found[kafka_programs.FOLDER])
     certify(world)
-    configure(world)
     program = folder / "bin/ssh"
     program.parent.mkdir()
     program.write_text(SSH.format(python=sys.executable, path=str(folder / "hosts")))
     program.chmod(0o755)
     hosts = Hosts(folder / "hosts", world)
     try:
-        world.masked = {f"{WEST}/mirror"}
-        for region in ADDRESSES:
-            world.start(f"{region}/broker")
-        for region in ADDRESSES:
-            eventually(lambda region=region: world.answers(region), 60)  # type: ignore[misc]
-            bindings = kafka.allowed() + ([] if region == WEST else kafka.closed())
-            client = world.admin(region)  # what it promises ends with it
-            for future in client.create_acls(bindings).values():
-                future.result()
-        world.start(f"{EAST}/mirror")
-        eventually(lambda: f"{WEST}.heartbeats" in world.admin(EAST).list_topics(timeout=5).topics, 60)
+        world.first()
         yield world
     finally:
         hosts.shutdown()
