@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from .. import service_manager
@@ -330,6 +331,15 @@ class Move:
                 seen,
                 f"describe the units of the mirrors into {region}, and mend the way to their hosts",
             )
+        runs = any(unit.alive for unit in self.units.forth.values())
+        if self.request.mode == "switchover" and not runs and not self.there.closed:
+            raise self._refuse(
+                "mirror",
+                f"nothing mirrors into {region}, so what is written now would never come there",
+                "a mirror that runs",
+                seen,
+                f"start the mirror into {region}, then run again",
+            )
         self._passed("mirror", seen, wanted)
 
     def _bound_loss(self) -> None:
@@ -415,6 +425,7 @@ class Move:
         else:
             self._cut_off()
         self._move_groups()
+        self._forget_mirror()
         if self.request.mode == "switchover":
             self._prepare_back()
         self._leave_mark()
@@ -566,7 +577,8 @@ class Move:
                 seen = (ends, left, now)
                 return None
             still = now - seen[2]
-            if left and still >= STILL_SECONDS and not self.source.between(self._missing(ends)):
+            few = sum(left.values()) <= client.BATCH
+            if left and few and still >= STILL_SECONDS and not self.source.between(self._missing(ends)):
                 left = {}
             return ends if not left and still >= SETTLE_SECONDS else None
 
@@ -663,8 +675,11 @@ class Move:
         if wanted:
             self._touch()
         seconds = self.request.stop_seconds
-        found = at_once(lambda fence: service_manager.stop_for_good(fence, seconds=seconds, gently=gently), wanted)
-        now = {**units, **dict(zip(wanted, found, strict=True))}
+        now = dict(units)
+        for gentle in (True, False) if gently else (False,):
+            left = [fence for fence in wanted if not now[fence].fenced]
+            stop = partial(service_manager.stop_for_good, seconds=seconds, gently=gentle)
+            now |= dict(zip(left, at_once(stop, left), strict=True))
         self.units = Units(*({fence: now.get(fence, old) for fence, old in kind.items()} for kind in self._all_units))
         bad = {fence: unit for fence, unit in now.items() if not unit.fenced}
         if bad and must:
@@ -767,11 +782,11 @@ class Move:
         self._touch()
         back = Names(self.into.alias)
         self.source.append(back.offsets, mirror.notes_for(ends, self.into.alias), self.there.topics)
-        self._forget_mirror()
 
     def _forget_mirror(self) -> None:
         """Take the mirror's task out of the target's memory: a worker that starts for the way back would resume it."""
         if self.names.configs in self.here.topics:
+            self._touch()
             self.target.append(self.names.configs, mirror.forgotten(), self.here.topics)
 
     def _mirror_back(self) -> None:

@@ -155,8 +155,9 @@ def forgotten() -> list[tuple[bytes, None]]:
 
 def mirrored(syncs: Mapping[Place, Sequence[Sync]], read: Mapping[Place, int], place: Place) -> int:
     """Say up to which offset of the source all was brought. It may have been more: nothing tells of the last moment."""
-    paired = max((sync.upstream for sync in syncs.get(place, ())), default=-1)
-    return max(paired, read.get(place, -1)) + 1
+    pairs = syncs.get(place, ())
+    # The newest one: of a topic that was made anew in the source, older ones are higher.
+    return max(pairs[-1].upstream if pairs else -1, read.get(place, -1)) + 1
 
 
 def pair_below(upstream: int, syncs: Sequence[Sync]) -> Sync | None:

@@ -133,6 +133,7 @@ def test_a_killed_region_is_fenced_at_its_hosts_and_what_nobody_knows_is_said(wo
     read = world.consume(WEST, TOPIC, "billing", 60)
     world.mirrored(TOPIC)
     world.kill(f"{WEST}/broker")
+    killed = time.time()
     world.silent.add(WEST)
     with pytest.raises(PreconditionFailed, match="nobody states that it is") as caught:
         move(world, mode="failover")
@@ -140,7 +141,7 @@ def test_a_killed_region_is_fenced_at_its_hosts_and_what_nobody_knows_is_said(wo
     with pytest.raises(PreconditionFailed, match="more may be lost than the objective"):
         move(world, mode="failover", fence_statement="the rack has no power", failed_at=time.time() + 600)
     assert world.produce(EAST, TOPIC, 1, begin=9000) == []
-    outcome = move(world, mode="failover", fence_statement="the rack has no power")
+    outcome = move(world, mode="failover", fence_statement="the rack has no power", failed_at=killed)
     assert outcome.lost is None
     assert "heartbeat" in outcome.loss
     assert outcome.seconds_lost is not None

@@ -130,4 +130,5 @@ def test_how_far_a_mirror_has_read_by_its_own_note_or_by_pairs() -> None:
     assert mirror.mirrored({}, read, ORDERS) == 43
     assert mirror.mirrored({ORDERS: SYNCS}, read, ORDERS) == 138
     assert mirror.mirrored({}, {}, ORDERS) == 0
+    assert mirror.mirrored({ORDERS: [Sync(900, 900), Sync(4, 905)]}, {}, ORDERS) == 5
     assert mirror.read_of([*rows, Row(rows[0].key, None, 0.0)], "west") == {}
