@@ -124,11 +124,6 @@ options:
     description: The region that is to take the writes.
     type: str
     required: true
-  lost_regions:
-    description: Regions that are lost, by the operator's word. A source there is fenced although it answers. Needs a reason.
-    type: list
-    elements: str
-    default: []
   connect_seconds:
     description: How long a broker, or a host by ssh, has for an answer.
     type: float

@@ -26,6 +26,11 @@ requirements: [confluent-kafka in the Python that runs Ansible, ssh]
 extends_documentation_fragment:
   - platform.recovery.kafka
 options:
+  lost_regions:
+    description: Regions that are lost, by the operator's word. A source there is fenced although it answers. Needs a O(reason).
+    type: list
+    elements: str
+    default: []
   mode:
     description: Whether the source is alive and nothing may be lost, or it is lost.
     type: str

@@ -19,6 +19,11 @@ requirements: [confluent-kafka in the Python that runs Ansible, ssh]
 extends_documentation_fragment:
   - platform.recovery.kafka
 options:
+  lost_regions:
+    description: Regions that are lost, by the operator's word. Nobody there is asked.
+    type: list
+    elements: str
+    default: []
   most_lag_seconds:
     description: How old the newest mirrored heartbeat may be, where the store has no objective for it.
     type: float

@@ -17,6 +17,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import Pr
 from ansible_collections.platform.recovery.plugins.module_utils.kafka import failover
 from ansible_collections.platform.recovery.plugins.module_utils.kafka.failover import Outcome, Request
 from ansible_collections.platform.recovery.plugins.module_utils.kafka.model import stores_of
+from ansible_collections.platform.recovery.plugins.module_utils.kafka.reprotect import reprotect
 from ansible_collections.platform.recovery.plugins.module_utils.schema import Validator
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import documented_options
 from tests.integration.kafka.world import ADMIN, EAST, PASSWORDS, WEST, World, eventually
@@ -27,12 +28,18 @@ TOPIC = "orders"
 ACKNOWLEDGED: list[int] = []
 
 
-def move(world: World, target: str = EAST, *, more: Any = None, **request: Any) -> Outcome:
-    """Call the verb as its action does."""
+def described(world: World, target: str, more: Any = None) -> dict[str, Any]:
+    """Give the options of a call, as an action has them."""
     accounts = {"kafka": {"user": ADMIN, "password": PASSWORDS[ADMIN]}}
     given = {"stores": {"events": {**world.store(), **(more or {})}}, "credentials": accounts, "target": target}
     options, problems = Validator(maps=MAPS).check(documented_options("kafka_failover"), given)
     assert not problems
+    return options
+
+
+def move(world: World, target: str = EAST, *, more: Any = None, **request: Any) -> Outcome:
+    """Call the verb as its action does."""
+    options = described(world, target, more)
     [outcome] = failover.move(stores_of(options), replace(Request(target, timeout_seconds=30), **request))
     return outcome
 
@@ -122,6 +129,24 @@ def test_the_loss_of_a_lost_region_that_answers_is_counted(world: World) -> None
     eventually(lambda: world.answers(WEST), 30)
     assert world.produce(WEST, TOPIC, 3, begin=9000) == []
     assert not {*world.read(EAST, TOPIC)} & missing
+
+
+@pytest.mark.slow
+def test_a_lost_region_is_mirrored_to_again_and_takes_over_without_loss(world: World) -> None:
+    assert len(write(world, EAST, 10)) == 10
+    options = described(world, EAST)
+    stayed = {*ACKNOWLEDGED} - {*world.read(EAST, TOPIC)}
+    [outcome] = reprotect(stores_of(options), Request(EAST))
+    assert (outcome.lost, outcome.mirrors_back) == (len(stayed), True)
+    assert stayed
+    assert world.produce(WEST, TOPIC, 3, begin=9000) == []
+    [again] = reprotect(stores_of(options), Request(EAST))
+    assert not again.changed
+    eventually(lambda: len(world.read(WEST, TOPIC)) >= len(ACKNOWLEDGED), 60)
+    outcome = move(world, WEST)
+    assert outcome.lost == 0
+    # What stayed is there as well, and nothing came twice.
+    assert sorted(world.read(WEST, TOPIC)) == sorted(ACKNOWLEDGED)
 
 
 def test_a_killed_region_is_fenced_at_its_hosts_and_what_nobody_knows_is_said(world: World) -> None:
