@@ -180,9 +180,14 @@ def define(server: Server, layout: Topology, state: State, java: Path, archives:
     regions = [one.region for one in layout.of_kind("kafka")]
     broker = Broker(server.address, listeners(server.region, regions), passwords(state), data, store, state.ca)
     path = write(folder / "server.properties", broker_properties(broker), mode=0o600)
-    words = [*java_words(java, archives, folder, heap_mib=160), "kafka.Kafka", path]
+    words = [*java_words(java, archives, folder, heap_mib=112), "kafka.Kafka", path]
     identity.own(folder)
     supervisor.define(f"{server.target}/kafka", supervisor.Definition(words, stop_seconds=10), state)
+
+
+def cluster_id() -> str:
+    """Make up the id of a new cluster, in the form that Kafka wants."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def format_data(server: Server, state: State, java: Path, archives: Path) -> None:
@@ -190,9 +195,8 @@ def format_data(server: Server, state: State, java: Path, archives: Path) -> Non
     folder, data = state.server(server.region, server.kind), state.data(server.region, server.kind)
     if (data / "meta.properties").exists():
         return
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     words = [*java_words(java, archives, folder, heap_mib=64), "kafka.tools.StorageTool", "format"]
-    words += ["--cluster-id", cluster, "--config", folder / "server.properties", "--ignore-formatted"]
+    words += ["--cluster-id", cluster_id(), "--config", folder / "server.properties", "--ignore-formatted"]
     identity.own(folder)
     identity.run(words, cwd=state.root, what=f"the format of {server.target}")
 

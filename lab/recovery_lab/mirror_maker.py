@@ -52,7 +52,8 @@ def mirror_properties(source: End, target: End, password: str, ca: Path) -> str:
         "sync.group.offsets.interval.seconds": SECOND,
         "emit.checkpoints.interval.seconds": SECOND,
         "emit.heartbeats.interval.seconds": SECOND,
-        "offset.flush.interval.ms": 1000 * SECOND,
+        # How far it has read is told as often; by that is seen whether all was brought.
+        f"{target.alias}.offset.flush.interval.ms": 1000 * SECOND,
         "refresh.topics.interval.seconds": 5,
         "refresh.groups.interval.seconds": 2,
         # The rights are each cluster's own: by them the target is closed.
@@ -64,6 +65,8 @@ def mirror_properties(source: End, target: End, password: str, ca: Path) -> str:
     topics = ("checkpoints.topic", "heartbeats.topic", "offset-syncs.topic", "offset.storage", "status.storage")
     rows |= {f"{name}.replication.factor": 1 for name in (*topics, "config.storage")} | {"replication.factor": 1}
     for end in (source, target):
+        # What a killed one was about is taken up by the next one at once.
+        rows |= {f"{end.alias}.scheduled.rebalance.max.delay.ms": 0, f"{end.alias}.session.timeout.ms": 6000}
         rows |= {f"{end.alias}.{key}": value for key, value in _client(end, password, ca).items()}
     return "".join(f"{key}={value}\n" for key, value in rows.items())
 
