@@ -50,7 +50,9 @@ class Minio:
         from botocore.config import Config
 
         session = boto3.Session(account.user, account.password, region_name=self.region)
-        config = Config(s3={"addressing_style": "path"}, connect_timeout=2, read_timeout=20, retries={"max_attempts": 0})
+        config = Config(
+            s3={"addressing_style": "path"}, connect_timeout=2, read_timeout=20, retries={"max_attempts": 0}
+        )
         return session.client("s3", endpoint_url=self.url, verify=str(self.ca), config=config)
 
     def make_bucket(self, bucket: str) -> None:
@@ -94,10 +96,10 @@ class Minio:
             "healthCheckDuration": 5 * 10**9,
         }
         arn = self.call("PUT", "set-remote-target", self.encrypted(content), bucket=bucket)
-        # DeleteReplication is MinIO's own, so boto3 has no word for it; without it a delete marker is sent once or never.
+        # DeleteReplication is MinIO's own, boto3 has no word for it; without it a delete marker is sent once or never.
         parts = ("DeleteMarkerReplication", "DeleteReplication", "ExistingObjectReplication")
         rule = "".join(f"<{name}><Status>Enabled</Status></{name}>" for name in parts)
-        rule += f"<ID>cross-region</ID><Status>Enabled</Status><Priority>1</Priority><Filter><Prefix></Prefix></Filter>"
+        rule += "<ID>cross-region</ID><Status>Enabled</Status><Priority>1</Priority><Filter><Prefix></Prefix></Filter>"
         rule += f"<Destination><Bucket>{arn}</Bucket></Destination>"
         text = f"<ReplicationConfiguration><Role></Role><Rule>{rule}</Rule></ReplicationConfiguration>"
         self._send("PUT", f"{self.url}/{bucket}?replication=", text.encode())

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to one region's store: who does not answer is told from who refuses, and nothing waits without a deadline."""
+"""Requests to one region's store: who does not answer is told from who refuses, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ except ImportError:  # said by require, when it is needed
     boto3 = None
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 10.0
+# What is said to be lost is asked no longer than this: the others wait for it.
+LOST_SECONDS = 2.0
 # How many requests may be under way to one store.
 CONNECTIONS = 24
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
@@ -63,13 +65,13 @@ def require() -> None:
 class Api:
     """One region's store."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, read_seconds: float = READ_SECONDS) -> None:
         self.member = member
         account = member.account
         keys = {"aws_access_key_id": account.user, "aws_secret_access_key": account.password} if account else {}
         config = Config(
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=read_seconds,
             max_pool_connections=CONNECTIONS,
             retries={"total_max_attempts": 1},
             # Servers other than AWS have no name for each bucket, and know no checksums but their own.
@@ -88,7 +90,7 @@ class Api:
                 wanted="an endpoint and credentials that AWS' library accepts",
                 next_action="correct them and run again; nothing was touched",
             ) from None
-        self._session: Any = URLLib3Session(verify=member.ca_file or True, timeout=(CONNECT_SECONDS, READ_SECONDS))
+        self._session: Any = URLLib3Session(verify=member.ca_file or True, timeout=(CONNECT_SECONDS, read_seconds))
 
     def call(self, verb: str, *, missing: tuple[str, ...] = (), **words: Any) -> Any:
         """Make one request about the bucket; None where the answer is one of `missing`. Raises StepFailed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,12 +15,14 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..errors import StepFailed
-from .api import Api
+from .api import Api, refused
 
 # How many parts of the two buckets are listed at the same time.
 PARTS = 8
 # How many pages of 1,000 versions wait for the other side.
 AHEAD = 4
+# How many objects one request may name.
+PAGE = 1000
 # How many versions that differ are kept; all are counted.
 KEPT = 10_000
 
@@ -229,6 +231,7 @@ def paired(
 def compare_key(found: Comparison, ours: list[Version], theirs: list[Version]) -> None:
     """Compare the versions of one key: those of the source with those of its copy."""
     known = {row.id: row for row in theirs}
+    whole = all(row.id in known for row in ours)
     for row in ours:
         found.versions += 1
         found.markers += row.marker
@@ -242,7 +245,8 @@ def compare_key(found: Comparison, ours: list[Version], theirs: list[Version]) -
         found.extra.add(row)
     given = {row.id for row in ours if row.latest}
     for row in theirs:
-        if row.latest and row.id not in given:
+        # Where something has still to arrive it is no wonder that another version is the latest.
+        if whole and row.latest and row.id not in given:
             found.turned.add(row)
 
 
@@ -263,8 +267,19 @@ def newest(api: Api) -> tuple[int, datetime | None]:
     return sum(count for count, _ in found), max([moment for _, moment in found if moment], default=None)
 
 
-def every(api: Api, action: Callable[[list[Version]], None], wanted: Iterable[Version]) -> None:
-    """Do something with many versions, a thousand at a time."""
-    rows = list(wanted)
-    for at in range(0, len(rows), 1000):
-        action(rows[at : at + 1000])
+def touch(api: Api, rows: Iterable[Version]) -> None:
+    """Ask for these versions: a store that looks at what it has not replicated tries again. Raises StepFailed."""
+    gone = ("404", "405", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed")
+    with ThreadPoolExecutor(max_workers=PARTS) as pool:
+        jobs = [pool.submit(api.call, "head_object", missing=gone, Key=row.key, VersionId=row.id) for row in rows]
+        for job in jobs:
+            job.result()
+
+
+def discard(api: Api, rows: Sequence[Version]) -> None:
+    """Remove versions for good, a thousand at a time. Raises StepFailed."""
+    for at in range(0, len(rows), PAGE):
+        wanted = [{"Key": row.key, "VersionId": row.id} for row in rows[at : at + PAGE]]
+        answer = api.call("delete_objects", Delete={"Objects": wanted, "Quiet": True})
+        for row in answer.get("Errors") or ():
+            raise refused(api.member, f"remove a version of {row.get('Key')}", str(row.get("Code")), "")

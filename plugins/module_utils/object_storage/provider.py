@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from .api import Api
+from .api import LOST_SECONDS, READ_SECONDS, Api
 from .model import Member, Store
 
 WRITES, ARRIVALS = "writes", "arrivals"
@@ -74,12 +74,9 @@ def host(member: Member) -> str | None:
 class Provider(ABC):
     """One region's bucket, and how its store does what a recovery needs."""
 
-    # Whether the store can be told to replicate what was written before replication began.
-    catches_up = False
-
-    def __init__(self, store: Store, member: Member) -> None:
+    def __init__(self, store: Store, member: Member, *, lost: bool = False) -> None:
         self.store, self.member = store, member
-        self.api = Api(member)
+        self.api = Api(member, LOST_SECONDS if lost else READ_SECONDS)
 
     def look(self) -> Side:
         """See how it is. Raises StepFailed, Unreachable."""

@@ -47,8 +47,6 @@ def encrypted(secret: str, content: bytes) -> bytes:
 class MinIO(Provider):
     """See above."""
 
-    catches_up = True
-
     @property
     def fence(self) -> str:
         """Name the policy that denies writing to this bucket."""
@@ -120,9 +118,7 @@ class MinIO(Provider):
         )
 
     def _give(self, user: str, policies: list[str]) -> None:
-        self._admin(
-            "PUT", "set-user-or-group-policy", policyName=",".join(policies), userOrGroup=user, isGroup="false"
-        )
+        self._admin("PUT", "set-user-or-group-policy", policyName=",".join(policies), userOrGroup=user, isGroup="false")
 
     def way(self) -> Way | None:
         """Give where it replicates to: its rules name a target, and its targets say where that is."""

@@ -113,8 +113,7 @@ class World:
         try:
             self.put(region, "trial")
         except ClientError as error:
-            assert error.response["Error"]["Code"] == "AccessDenied"
-            return False
+            return bool(error.response["Error"]["Code"] != "AccessDenied")
         return True
 
     def versions(self, region: str) -> set[tuple[str, str, bool, bool]]:
