@@ -96,6 +96,7 @@ class Move:
         behind, arrived = None, None
         if target.reached and other.reached:
             behind = listing.compare(self.other.api, self.target.api)
+            behind.turned = listing.confirm(behind.turned, self.other.api)
         elif target.reached and not target.primary:
             _, arrived = listing.newest(self.target.api)
         self.seen = Seen(target, other, behind, arrived)
@@ -187,6 +188,7 @@ class Move:
             )
             return
         found = listing.compare(self.target.api, self.other.api)
+        found.extra = listing.confirm(found.extra, self.target.api)
         self._account_reverse(found)
         if self.request.discard_unreplicated and found.extra.count:
             self._discard(found.extra)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -274,6 +275,22 @@ def touch(api: Api, rows: Iterable[Version]) -> None:
         jobs = [pool.submit(api.call, "head_object", missing=gone, Key=row.key, VersionId=row.id) for row in rows]
         for job in jobs:
             job.result()
+
+
+def confirm(found: Found, api: Api) -> Found:
+    """Keep what this side really does not have: under load it is there a moment after its page was read."""
+
+    def has(row: Version) -> bool:
+        rows = (one for page in pages(api, row.key, "") for one in entries(page))
+        return any(one.id == row.id for one in itertools.takewhile(lambda one: one.key == row.key, rows))
+
+    with ThreadPoolExecutor(max_workers=PARTS) as pool:
+        there = list(pool.map(has, found.rows))
+    kept = Found(count=found.count - len(found.rows))
+    for row, known in zip(found.rows, there, strict=True):
+        if not known:
+            kept.add(row)
+    return kept
 
 
 def discard(api: Api, rows: Sequence[Version]) -> None:

@@ -74,6 +74,7 @@ def direction_checks(on: Checklist, here: Side, there: Side) -> Iterator[Check]:
 def backlog_checks(on: Checklist, store: Store, origin: Provider, to: Provider) -> Iterator[Check]:
     """Compare both buckets."""
     found = listing.compare(origin.api, to.api)
+    found.turned = listing.confirm(found.turned, origin.api)
     oldest = found.missing.oldest
     age = (datetime.now(timezone.utc) - oldest).total_seconds() if oldest else 0.0
     seen = f"{found.missing.count} of {found.versions} versions have not arrived, the oldest {age:.0f} s old"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -89,11 +88,11 @@ class World:
         process.kill()
         process.wait()
 
-    def freeze(self, region: str) -> None:
-        self.processes[region].send_signal(signal.SIGSTOP)
-
-    def thaw(self, region: str) -> None:
-        self.processes[region].send_signal(signal.SIGCONT)
+    def lose(self, region: str) -> None:
+        """A region that was made anew: the server is there, with users and an empty bucket."""
+        shutil.rmtree(self.folder / region / "data")
+        self.start(region)
+        prepare(self, region, primary=True)
 
     def put(self, region: str, key: str, body: bytes = b"x") -> str:
         return str(self.s3(region).put_object(Bucket=BUCKETS[region], Key=key, Body=body)["VersionId"])
@@ -160,10 +159,14 @@ def running(folder: Path) -> Iterator[World]:
             world.kill(region)
 
 
+def prepare(world: World, region: str, *, primary: bool) -> None:
+    object_storage.prepare(world.minio(region), BUCKETS[region], APPLICATION, REPLICATOR, primary=primary)
+
+
 def seed(world: World) -> None:
     """As on the first day: the west is primary, and replicates to the east."""
-    for region, bucket in BUCKETS.items():
-        object_storage.prepare(world.minio(region), bucket, APPLICATION, REPLICATOR, primary=region == WEST)
+    for region in HOSTS:
+        prepare(world, region, primary=region == WEST)
     world.minio(WEST).replicate(BUCKETS[WEST], f"{HOSTS[EAST]}:{PORT}", BUCKETS[EAST], EAST, REPLICATOR)
 
 
