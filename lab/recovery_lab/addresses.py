@@ -28,11 +28,12 @@ PLACES = {
     "dns": (53, 5353),
     "dns_authority": (54, 5353),
     "dns_dynamic": (56, 5353),
+    "object_storage": (64, 9000),
     "edge": (80, 8080),
 }
 # Who is reached over a region's border: by the operator, and some of them by the other regions as well.
-LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "postgresql")
-LINKED_TO_REGIONS = ("aws_api", "edge", "postgresql")
+LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", "object_storage", "postgresql")
+LINKED_TO_REGIONS = ("aws_api", "edge", "object_storage", "postgresql")
 SSH_PORT = 2222
 # Where a drill of the recovery has its servers and its edge, beside the real ones.
 DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}

@@ -18,7 +18,7 @@ def provide(state: State, topology: Topology) -> None:
     authority = _authority(state)
     for server in topology.servers:
         name = f"{server.region}-{server.kind}"
-        if server.kind in ("postgresql", "kubernetes") and not (state.pki / f"{name}.crt").exists():
+        if server.kind in ("postgresql", "kubernetes", "object_storage") and not (state.pki / f"{name}.crt").exists():
             _issue(authority, state, name, names(server.region, server.kind, topology))
     for region in topology.regions:
         if not (state.pki / f"{region}-service-account.pub").exists():

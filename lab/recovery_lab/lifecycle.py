@@ -42,7 +42,13 @@ DEFAULT_PROFILE, DEFAULT_POSTGRESQL = "small", "18"
 KEPT = ("data", "archive")
 # What turning back the time undoes: fences, and what an operator's tools remember of the platform (inventories/lab).
 UNDONE = ("masked", "memory")
-WRITERS = {"postgresql": "postgres", "kubernetes": "etcd", "aws_api": "moto", "dns_dynamic": "knot"}
+WRITERS = {
+    "postgresql": "postgres",
+    "kubernetes": "etcd",
+    "aws_api": "moto",
+    "dns_dynamic": "knot",
+    "object_storage": "minio",
+}
 
 
 def load(screen: Screen) -> Lab:

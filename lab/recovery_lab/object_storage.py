@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
 
 from . import addresses, identity, supervisor, topology
@@ -125,7 +124,7 @@ def seed(servers: list[Server], state: State) -> None:
     )
 
 
-def connect(server: Server, state: State) -> Mapping[str, str]:
+def connect(server: Server, state: State) -> dict[str, str]:
     """Say what a client needs."""
     root, application = account(state, ROOT), account(state, APPLICATION)
     return {

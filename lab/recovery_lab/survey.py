@@ -10,7 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from . import addresses, aws_api, dns_authority, dns_dynamic, dns_edge, network, pods, postgresql, provision, supervisor
+from . import (
+    addresses,
+    aws_api,
+    dns_authority,
+    dns_dynamic,
+    dns_edge,
+    network,
+    object_storage,
+    pods,
+    postgresql,
+    provision,
+    supervisor,
+)
 from .errors import LabError
 from .provision import Lab
 from .supervisor import Process
@@ -211,6 +223,8 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
         return dns_authority.connect(server)
     if server.kind == "dns_dynamic":
         return dns_dynamic.connect(server, lab.state)
+    if server.kind == "object_storage":
+        return object_storage.connect(server, lab.state)
     return {"url": f"dns://{server.address}:{server.port}"}
 
 
@@ -254,6 +268,9 @@ def _checks(lab: Lab, known: dict[str, Process]) -> list[Callable[[], object]]:
         # One that is down has its own line.
         if server.kind in provision.ALONE and known.get(server.processes[0], Process()).state == "running":
             checks.append(partial(provision.ALONE[server.kind], server))
+    for server in lab.layout.of_kind("object_storage"):
+        if known.get(f"{server.target}/minio", Process()).state == "running":
+            checks.append(partial(object_storage.answers, server, lab.state))
     if lab.layout.of_kind("dns_authority"):
         checks.append(partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS))
     for server in lab.layout.of_kind("postgresql"):

@@ -38,12 +38,13 @@ INSTANCES = {
     "aws_api": ("moto",),
     "dns_authority": ("lab-authority",),
     "dns_dynamic": ("knot",),
+    "object_storage": ("minio",),
 }
 
 # The kinds that both regions have, by profile, and those of which there is one, with its region.
 EVERYWHERE = {
     "small": ("postgresql", "kubernetes", "dns", "edge"),
-    "full": ("postgresql", "kubernetes", "dns", "edge", "dns_authority"),
+    "full": ("postgresql", "kubernetes", "dns", "edge", "dns_authority", "object_storage"),
 }
 # The control plane of Route 53 lies in us-east-1, as it does in the world.
 ONCE = {

@@ -29,6 +29,8 @@ PROVIDERS: Mapping[str, Callable[..., Provider]] = {"minio": MinIO, "aws": AWS}
 POLL_SECONDS = 0.2
 # How often what does not arrive is asked for, which makes its store try again.
 TOUCH_SECONDS = 1.0
+# What has not arrived for so long is replicated anew.
+CATCH_UP_SECONDS = 5.0
 # A failover waits only so long for what may still arrive from a side that answers.
 LAST_SECONDS = 5.0
 
@@ -240,16 +242,23 @@ class Move:
     def _protect(self, first: Comparison) -> None:
         """Wait until all that the target held at the first look has arrived on the other side."""
         begin = time.monotonic()
-        known = first.newest
+        known, asked = first.newest, False
 
         def protected() -> Comparison | None:
+            nonlocal asked
             found = listing.compare(self.target.api, self.other.api)
             self.outcome.behind = found.missing.count
             oldest = found.missing.oldest
             if oldest is None or (known is not None and oldest > known):
                 return found
-            if time.monotonic() - begin > TOUCH_SECONDS:
+            waited = time.monotonic() - begin
+            if waited > TOUCH_SECONDS:
                 listing.touch(self.target.api, found.missing.rows[: listing.PAGE])
+            if waited > CATCH_UP_SECONDS and not asked:
+                # The other side may have come back empty: its copies of then count as sent.
+                asked = True
+                left = self.target.catch_up()
+                self.outcome.next_actions += [left] if left else []
             return None
 
         if not first.missing.count:
