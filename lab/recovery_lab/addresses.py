@@ -32,13 +32,15 @@ PLACES = {
     "sentinel": (61, 26379),
     "kafka": (62, 9092),
     "mirror_maker": (63, 8083),
+    "object_storage": (64, 9000),
     "edge": (80, 8080),
 }
 # A broker tells each client where to go: whoever comes from elsewhere has a port of his own there.
 KAFKA_PORT = 9094
 # Who is reached over a region's border: by the operator, and some of them by the other regions as well.
-LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kafka", "kubernetes", "postgresql", "redis", "sentinel")
-LINKED_TO_REGIONS = ("aws_api", "edge", "kafka", "postgresql", "redis", "sentinel")
+STORES = ("kafka", "object_storage", "postgresql", "redis", "sentinel")
+LINKED = ("aws_api", "dns_authority", "dns_dynamic", "edge", "kubernetes", *STORES)
+LINKED_TO_REGIONS = ("aws_api", "edge", *STORES)
 SSH_PORT = 2222
 # Where a drill of the recovery has its servers and its edge, beside the real ones.
 DRILL_PORTS = {"postgresql": (5433, 5434), "edge": (8081,)}

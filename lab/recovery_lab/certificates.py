@@ -13,7 +13,7 @@ from .state import State, write
 from .topology import Topology
 
 # The kinds of servers that speak TLS.
-CERTIFIED = ("postgresql", "kubernetes", "redis", "sentinel", "kafka")
+CERTIFIED = ("postgresql", "kubernetes", "redis", "sentinel", "kafka", "object_storage")
 
 
 def provide(state: State, topology: Topology) -> None:

@@ -50,6 +50,7 @@ WRITERS = {
     "redis": "redis",
     "sentinel": "sentinel",
     "kafka": "kafka",
+    "object_storage": "minio",
 }
 
 

@@ -23,6 +23,7 @@ from . import (
     manifests,
     mirror_maker,
     network,
+    object_storage,
     redis_servers,
     ssh,
     supervisor,
@@ -96,6 +97,7 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
         "mirror_maker": lambda: mirror_maker.define(
             server, lab.layout, lab.state, lab.programs["java"], lab.programs["kafka-libs"]
         ),
+        "object_storage": lambda: object_storage.define(server, lab.state, lab.programs["minio"]),
     }
     return makers[server.kind]
 
@@ -127,6 +129,8 @@ def start(lab: Lab, *, anew: bool) -> None:
         brokers = [pool.submit(start_broker, lab, server, anew=anew) for server in lab.layout.of_kind("kafka")]
         others += brokers
         others += [pool.submit(start_mirror, server, brokers) for server in lab.layout.of_kind("mirror_maker")]
+        if lab.layout.of_kind("object_storage"):
+            others.append(pool.submit(start_object_storage, lab, anew=anew))
         failures = [_failure(future) for future in (databases, *clusters.values(), *others)]
     # A region's DNS fails with its cluster: the same is said once.
     for failure in dict.fromkeys(filter(None, failures)):
@@ -295,6 +299,20 @@ def start_resolver(lab: Lab) -> None:
     """Start the resolver of the world outside."""
     probe = partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS)
     start_process(lab, dns_authority.RESOLVER, probe, "the resolver")
+
+
+def start_object_storage(lab: Lab, *, anew: bool) -> None:
+    """Start both regions' servers; new ones need each other, for one replicates to the other."""
+    servers = lab.layout.of_kind("object_storage")
+    with lab.screen.step("object_storage", "in both regions"):
+        for server in servers:
+            supervisor.act(f"{server.target}/minio", "start")
+        for server in servers:
+            probe = partial(object_storage.answers, server, lab.state)
+            process = f"{server.target}/minio"
+            supervisor.wait_for(probe, process=process, state=lab.state, seconds=30, what=server.target)
+        if anew:
+            object_storage.seed(servers, lab.state)
 
 
 def start_process(lab: Lab, process: str, probe: Callable[[], object], what: str) -> None:

@@ -19,6 +19,7 @@ from . import (
     kafka,
     mirror_maker,
     network,
+    object_storage,
     pods,
     postgresql,
     provision,
@@ -243,6 +244,8 @@ def _connect(lab: Lab, server: Server) -> dict[str, str]:
         return kafka.connect(server, lab.state)
     if server.kind == "mirror_maker":
         return mirror_maker.connect(server, lab.layout)
+    if server.kind == "object_storage":
+        return object_storage.connect(server, lab.state)
     return {"url": f"dns://{server.address}:{server.port}"}
 
 
@@ -294,6 +297,9 @@ def _checks(lab: Lab, known: dict[str, Process]) -> list[Callable[[], object]]:
     for server in lab.layout.of_kind("mirror_maker"):
         if known.get(server.processes[0], Process()).state == "running":
             checks.append(partial(mirror_maker.answers, server, lab.layout, lab.state))
+    for server in lab.layout.of_kind("object_storage"):
+        if known.get(f"{server.target}/minio", Process()).state == "running":
+            checks.append(partial(object_storage.answers, server, lab.state))
     if lab.layout.of_kind("dns_authority"):
         checks.append(partial(dns_authority.answers, dns_authority.RESOLVER_ADDRESS))
     for server in lab.layout.of_kind("postgresql"):

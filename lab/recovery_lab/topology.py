@@ -42,6 +42,7 @@ INSTANCES = {
     "sentinel": ("sentinel",),
     "kafka": ("kafka",),
     "mirror_maker": ("mirror-maker",),
+    "object_storage": ("minio",),
 }
 
 # The kinds that both regions have, by profile, and those of which there is one, with its region.
@@ -57,6 +58,7 @@ EVERYWHERE = {
         "sentinel",
         "kafka",
         "mirror_maker",
+        "object_storage",
     ),
 }
 # The control plane of Route 53 lies in us-east-1, as it does in the world.
