@@ -62,7 +62,7 @@ class Stores:
         return found
 
     def _primary(self, kind: str) -> list[topology.Server]:
-        """List the server that takes writes: as with the database, it is the one of the primary region for everybody."""
+        """List the server that takes writes: for everybody it is the primary region's, as with the database."""
         return [server for server in self.layout.of_kind(kind) if server.region == topology.PRIMARY]
 
     def _port(self, broker: topology.Server) -> int:

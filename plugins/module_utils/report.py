@@ -20,7 +20,18 @@ from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
 from .report_text import text
-from .report_words import CHECK_EVENT, HEAD_EVENT, OUTCOMES, READY, UNSIGNED_EVENT, counted, duration, missed, outlook
+from .report_words import (
+    CHECK_EVENT,
+    HEAD_EVENT,
+    OUTCOMES,
+    READY,
+    UNSIGNED_EVENT,
+    VALIDATED_EVENT,
+    counted,
+    duration,
+    missed,
+    outlook,
+)
 from .sink import ASIDE, DOWN, UP
 
 __all__ = ["SCHEMA", "build", "exit_code", "load", "render", "text"]
@@ -59,6 +70,8 @@ class _Story:
     phases: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
+    # The newest word on each thing that was validated.
+    validations: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     advice: list[tuple[int, str]] = field(default_factory=list)
     canary: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +136,7 @@ class _Story:
         self.unsigned = None
         self.would_do = []
         self.checks = []
+        self.validations = {}
         self.reached = each.UNFINISHED
 
     def _objectives(self, data: Record, at: str) -> None:
@@ -183,6 +197,10 @@ class _Story:
     def _check(self, data: Record, at: str) -> None:
         fields = ("role", "subject", "check", "verdict", "observed", "wanted", "mend")
         self.checks.append({"at": at, **{key: data.get(key) for key in fields}})
+
+    def _validated(self, data: Record, at: str) -> None:
+        fields = ("kind", "name", "verdict", "observed", "wanted", "by", "seconds", "share")
+        self.validations[str(data["kind"]), str(data["name"])] = {"at": at, **{key: data.get(key) for key in fields}}
 
     def _step_failed(self, data: Record, at: str) -> None:
         phase = self._open_phase()
@@ -245,6 +263,7 @@ READERS = {
     "action": _Story._action,
     "decision": _Story._decision,
     CHECK_EVENT: _Story._check,
+    VALIDATED_EVENT: _Story._validated,
     "step_failed": _Story._step_failed,
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
@@ -303,6 +322,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "phases": story.phases,
         "decisions": story.decisions,
         "checks": story.checks,
+        "validations": list(story.validations.values()),
         "failures": story.failures,
         # A real run foretells too, before it acts: what became of that stands in its phases.
         "would_do": list(dict.fromkeys(story.would_do)) if planning else [],
@@ -520,6 +540,10 @@ def _tell_check(data: Record) -> str:
     return f"{data.get('subject')}, {data.get('check')}: {verdict}; observed {_brief(data.get('observed'))}"
 
 
+def _tell_validated(data: Record) -> str:
+    return f"{data.get('kind')} {data.get('name')}: {data.get('verdict')}; {_brief(data.get('observed'))}"
+
+
 def _tell_action(data: Record) -> str:
     what = " ".join(str(data[key]) for key in ("what", "target") if data.get(key))
     told = "; ".join(str(line) for line in data.get("lines") or [])
@@ -555,6 +579,7 @@ TELLERS = {
     "phase_started": lambda data: f"Phase: {data.get('title') or data.get('phase')}",
     "decision": _tell_decision,
     CHECK_EVENT: _tell_check,
+    VALIDATED_EVENT: _tell_validated,
     "action": _tell_action,
     "observation": _tell_observation,
     "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",

@@ -12,12 +12,14 @@ from .clock import parse
 from .report_databases import bad
 from .report_style import STYLE
 from .report_timeline import chart
+from .report_validation import plots
 from .report_words import READY, achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
 from .report_words import markup as _e
 
 SHOWN_LOST = 100
 GLYPHS = {"good": "✓", "warn": "!", "bad": "✕", "info": "i"}
 TONES = {"pass": "good", "refuse": "bad", "override": "warn"}
+TONES |= {"passed": "good", "failed": "bad", "pending": "warn"}
 TONES |= {"ready": "good", "not_ready": "bad", "unknown": "warn"}
 
 
@@ -35,6 +37,7 @@ def html(report: Mapping[str, Any]) -> str:
             _checks(report["checks"]),
             _cards(report),
             _timeline(report),
+            _validations(report["validations"]),
             _forecast(report),
             _decisions(report),
             _lost(report),
@@ -228,6 +231,26 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<section><h2>Checks <span class="count">{len(checks)}</span></h2>{table}</section>'
+
+
+def _validations(validations: Sequence[Mapping[str, Any]]) -> str:
+    """Show what the platform was found to be: drawn where it is a number, and in words."""
+    if not validations:
+        return ""
+    rows = "".join(
+        f'<tr><td data-label="Kind">{_e(found["kind"])}</td>'
+        f'<th scope="row" data-label="Name">{_e(found["name"])}</th>'
+        f'<td data-label="Verdict"><span class="badge {TONES.get(str(found["verdict"]), "none")}">'
+        f'{_e(found["verdict"])}</span></td><td data-label="Observed">{_e(found["observed"])}</td>'
+        f'<td data-label="Wanted">{_e(found["wanted"])}</td><td data-label="By">{_e(found["by"])}</td></tr>'
+        for found in validations
+    )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Kind", "Name", "Verdict", "Observed", "Wanted", "By"))
+    table = f'<table class="stack"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    figures = "".join(
+        f"<figure>{drawing}<figcaption>{_e(words)}</figcaption></figure>" for drawing, words in plots(validations)
+    )
+    return f"<section><h2>Validation</h2>{figures}{table}</section>"
 
 
 def _lost(report: Mapping[str, Any]) -> str:

@@ -93,6 +93,20 @@ def _families(report: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[
         ],
     )
     yield (
+        "recovery_validation_passed",
+        "Whether a validation passed; absent where it could not be told or is pending.",
+        [
+            ({key: str(found[key]) for key in ("kind", "name")}, found["verdict"] == "passed")
+            for found in report["validations"]
+            if found["verdict"] in ("passed", "failed")
+        ],
+    )
+    yield (
+        "recovery_journey_seconds",
+        "Duration of a journey.",
+        [({"name": str(found["name"])}, found["seconds"]) for found in report["validations"]],
+    )
+    yield (
         "recovery_break_glass",
         "1 if the run went past its approvals by break-glass.",
         [({}, any(mark.startswith("BREAK-GLASS") for mark in report["marks"]))],

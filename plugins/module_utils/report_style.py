@@ -90,6 +90,7 @@ figcaption{margin-top:10px}
 .chart .outage{fill:var(--outage)}
 .chart .outage-label{fill:var(--bad);font-size:12px;font-weight:600}
 .chart .first-write{stroke:var(--good);stroke-width:2}
+.chart .limit-line{stroke:var(--bad);stroke-width:1.5}
 table{width:100%;overflow-wrap:break-word;border-collapse:collapse;font-size:.92rem}
 th,td{text-align:left;vertical-align:top;padding:9px 14px 9px 0;border-top:1px solid var(--line);font-weight:400}
 thead th{border-top:0;color:var(--soft);font-size:.8rem;padding-top:0}

@@ -32,6 +32,8 @@ MOST_FAILURES = 2
 MOST_ACTIONS = 4
 MOST_WOULD_DO = 10
 COLOURS = {"good": "32", "warn": "33", "bad": "31", "info": "36", "dim": "2", "bold": "1"}
+# What stands before a validation; those that are open stand as a question.
+VERDICTS = {"passed": ("✔", ""), "failed": ("✘", "bad")}
 MARKS = {"ok": "✔", "changed": "✔", "running": "…"}
 
 
@@ -44,7 +46,7 @@ def text(
     phases: bool = True,
 ) -> str:
     """Return the report in at most forty lines and those of its checks, no wider than asked."""
-    page = _Page(color, max(40, width), MOST_LINES + 4 * len(report["checks"]))
+    page = _Page(color, max(40, width), MOST_LINES + 4 * len(report["checks"]) + 2 * len(report["validations"]))
     page.ends(title(report), headline(report).upper(), tone(report))
     for mark in report["marks"]:
         page.wrap(f"!!! {mark} !!!", tone="bad")
@@ -58,6 +60,7 @@ def text(
     if phases:
         _phases(page, report)
     _checks(page, report["checks"])
+    _validations(page, report["validations"])
     _databases(page, report["database_results"])
     _failures(page, report)
     _list(page, "Would do", report["would_do"], MOST_WOULD_DO)
@@ -172,6 +175,21 @@ def _checks(page: _Page, checks: Sequence[Mapping[str, Any]]) -> None:
         )
         if not good:
             page.wrap(str(check["wanted"]), first="  wanted   ", most=1)
+
+
+def _validations(page: _Page, validations: Sequence[Mapping[str, Any]]) -> None:
+    """Show what the platform was found to be, a line each."""
+    if not validations:
+        return
+    page.blank()
+    for found in validations:
+        mark, shade = VERDICTS.get(str(found["verdict"]), ("?", "warn"))
+        page.wrap(
+            f"{found['kind']} {found['name']}: {found['observed']}",
+            first=f"{mark} ",
+            tone=shade,
+            most=1 if found["verdict"] == "passed" else 2,
+        )
 
 
 def _databases(page: _Page, databases: Sequence[Mapping[str, Any]]) -> None:

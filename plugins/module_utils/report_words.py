@@ -15,6 +15,9 @@ NO_KEY = "no key is configured (recovery_evidence_key)"
 # A check of readiness in the journal, and its verdicts in words.
 CHECK_EVENT = "check"
 READY = {"ready": "ready", "not_ready": "not ready", "unknown": "cannot tell"}
+# What was validated, in the journal, and the verdicts from what settles a validation to what leaves it open.
+VALIDATED_EVENT = "validated"
+OPEN_VERDICTS = {"failed": "validation failed", "unknown": "validation not proven", "pending": "acceptance pending"}
 OUTCOMES = ("recovered", "failed", "refused", "cancelled", "planned", "ready", "not_ready")
 
 
@@ -64,8 +67,10 @@ def headline(report: Mapping[str, Any]) -> str:
     if report["state"] == "unfinished" and outcome == "failed" and not report["failures"]:
         return "Unfinished"
     if outcome == "recovered" and missed(report):
-        proven = any(objective["met"] is False and _known(objective) for objective in report["objectives"])
-        return f"Recovered, objective {'missed' if proven else 'not proven'}"
+        unmet = [objective for objective in report["objectives"] if objective["met"] is False]
+        if not unmet:
+            return f"Recovered, {_open(report)}"
+        return f"Recovered, objective {'missed' if any(map(_known, unmet)) else 'not proven'}"
     return outcome.replace("_", " ").capitalize()
 
 
@@ -80,8 +85,14 @@ def tone(report: Mapping[str, Any]) -> str:
 
 
 def missed(report: Mapping[str, Any]) -> bool:
-    """Tell whether any objective was missed, or is not shown to be met."""
-    return any(objective["met"] is False for objective in report["objectives"])
+    """Tell whether any objective was missed or is not shown to be met, or the platform was not found to be well."""
+    return any(objective["met"] is False for objective in report["objectives"]) or bool(_open(report))
+
+
+def _open(report: Mapping[str, Any]) -> str:
+    """Say what the validations leave to be wished for; nothing if all passed, or there were none."""
+    seen = {found["verdict"] for found in report.get("validations") or ()}
+    return next((words for verdict, words in OPEN_VERDICTS.items() if verdict in seen), "")
 
 
 def _known(objective: Mapping[str, Any]) -> bool:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         SinkUp,
         StepFailed,
     )
-    from .result import Cancelled, CheckFound, DatabaseResult, DecisionMade, Failure, Objective, Outage, Phase, Result
+    from .result import Cancelled, CheckFound, DatabaseResult, DecisionMade, Failure, Objective, Outage, Phase, Result, Validation
     from .session import Run, run, start
 
 __version__ = "0.1.0"

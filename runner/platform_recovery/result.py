@@ -87,6 +87,21 @@ class CheckFound:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """What the platform was found to be: passed, failed, unknown or pending. `share` is what is used of a limit."""
+
+    kind: str | None = None
+    name: str | None = None
+    verdict: str | None = None
+    observed: Any = None
+    wanted: Any = None
+    by: str | None = None
+    seconds: float | None = None
+    share: float | None = None
+    at: str | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
     """What failed, and the next safe action."""
 
@@ -135,6 +150,7 @@ class Result:
     decisions: tuple[DecisionMade, ...] = ()
     failures: tuple[Failure, ...] = ()
     checks: tuple[CheckFound, ...] = ()
+    validations: tuple[Validation, ...] = ()
     database_results: tuple[DatabaseResult, ...] = ()
     next_actions: tuple[str, ...] = ()
     folder: Path | None = None
@@ -157,6 +173,7 @@ class Result:
             decisions=_all(DecisionMade, report.get("decisions")),
             failures=_all(Failure, report.get("failures")),
             checks=_all(CheckFound, report.get("checks")),
+            validations=_all(Validation, report.get("validations")),
             database_results=_all(DatabaseResult, report.get("database_results")),
             next_actions=tuple(report.get("next_actions") or ()),
             folder=folder,
@@ -185,6 +202,7 @@ def unopened(
         "decisions": [],
         "failures": [dict(failure)],
         "checks": [],
+        "validations": [],
         "database_results": [],
         "next_actions": [failure["next_action"]] if failure.get("next_action") else [],
     }
