@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import steps, vantage
@@ -59,6 +59,7 @@ class ActionModule(RecoveryAction):
 
     def _writable(self, call: Call, platform: Platform) -> dict[str, Any]:
         gates = writable.gates(platform, call.options["connect_seconds"])
+        gates += [writable.store_gate(kind, platform.target, found) for kind, found in call.options["stores"].items()]
         if not call.check:  # a plan has promoted nobody
             steps.record(call.run, gates)
             steps.refuse(gates, f"No traffic is let into {platform.target}", [])
@@ -77,23 +78,28 @@ def record_view(call: Call, view: View) -> None:
 
 
 def result_of(platform: Platform, verdict: Verdict, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what later steps need: which regions are out, with the clusters that nobody asks any more."""
+    """Give what later steps need: which regions are out, and what is left to work on without them."""
     silent = [name for region in verdict.lost for name in platform.regions[region].clusters]
     back = [name for region in verdict.left for name in platform.regions[region].clusters]
-    out = [*silent, *back]
     return {
         "standing": verdict.standing,
         "lost": list(verdict.lost),
         "left": list(verdict.left),
         "lost_region": next(iter(verdict.leaving), ""),
-        "silent_clusters": silent,
         "returned_clusters": back,
-        "services": [
-            {**one, "lost_clusters": [name for name in one["clusters"] if name in {*out, *one["lost_clusters"]}]}
-            for one in options["services"]
-        ],
+        "services": [outside(one, {*silent, *back}) for one in options["services"]],
         "zones": {name: without(zone, verdict.lost) for name, zone in options["zones"].items()},
         "next_actions": decide.pending(verdict, silent, platform.target),
+    }
+
+
+def outside(database: Mapping[str, Any], out: Collection[str]) -> dict[str, Any]:
+    """Give what a step on services needs of a database, without the clusters of regions that are out."""
+    return {
+        **database,
+        "clusters": {name: one for name, one in database["clusters"].items() if name not in out},
+        "workloads": [one for one in database["workloads"] if one["cluster"] not in out],
+        "lost_clusters": [name for name in database["lost_clusters"] if name not in out],
     }
 
 

@@ -31,7 +31,8 @@ class Names(aiohttp.abc.AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
-        """Give where a name leads to."""
+        """Give where a name leads to: an address of IPv4, whatever was asked for."""
+        del family
         address, until = self._known.get(host, ("", 0.0))
         if time.monotonic() >= until:
             question = dns.message.make_query(host, "A")
