@@ -114,6 +114,10 @@ options:
     type: list
     elements: dict
     default: []
+  returning:
+    description: Whether the platform is to return to O(target), whose databases are taken back only later and may be down until then.
+    type: bool
+    default: false
   statement:
     description: >-
       The operator's word that the region is down. It stands in for what nobody else could say, never for a region that answers anybody. Needs a
@@ -200,6 +204,11 @@ returned_clusters:
   returned: with O(purpose=confirm)
   type: list
   elements: str
+services_here:
+  description: O(services) as far as they run in the target, with the primary of each as it is now.
+  returned: with O(purpose=confirm)
+  type: list
+  elements: dict
 zones:
   description: O(zones), without the servers that are lost with their region.
   returned: with O(purpose=confirm)

@@ -64,15 +64,18 @@ def judge(view: View, others: Sequence[str], *, word: bool) -> Verdict:
     return Verdict(standing, tuple(lost), tuple(name for name, one in standing.items() if one == "left"))
 
 
-def gates(view: View, verdict: Verdict, mode: str, reason: str | None) -> list[Gate]:
-    """Decide whether the run may go on, with all that was seen."""
-    return [target_gate(view), *(region_gate(view, verdict, name, mode, reason) for name in verdict.standing)]
+def gates(view: View, verdict: Verdict, mode: str, reason: str | None, *, returning: bool = False) -> list[Gate]:
+    """Decide whether the run may go on, with all that was seen. The databases of a target that returns may be down."""
+    return [
+        target_gate(view, OWN - {"sql"} if returning else OWN),
+        *(region_gate(view, verdict, name, mode, reason) for name in verdict.standing),
+    ]
 
 
-def target_gate(view: View) -> Gate:
+def target_gate(view: View, doors: frozenset[str] = OWN) -> Gate:
     """Refuse a target of which any door is shut. What Route 53 finds there shows once its databases take writes."""
     said = view.about(view.target)
-    shut = [item for item in said if item.says == "lost" and kind(item.vantage) in OWN]
+    shut = [item for item in said if item.says == "lost" and kind(item.vantage) in doors]
     return Gate(
         f"region {view.target}",
         in_a_line(said),

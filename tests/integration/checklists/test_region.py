@@ -200,6 +200,27 @@ def test_a_region_that_heals_takes_no_write_and_is_kept_out(lost: Lost, tmp_path
     assert told(AUTHORITY[WEST], APP, tcp=True) == told(AUTHORITY[EAST], APP, tcp=True) == [EDGES[EAST]]
 
 
+def test_the_platform_returns_without_losing_a_write(lost: Lost, tmp_path: Path) -> None:
+    del lost
+    prefix = f"return-{uuid.uuid4().hex[:6]}"
+    own = tmp_path / "canary"
+    watching = canary(own, f"own-{prefix}", GLOBAL, "--resolver", "{}:{}".format(*RESOLVER))
+    with watching, Client(GLOBAL, prefix, resolver=RESOLVER) as other:
+        other.wait_for(100)
+        wish = {"recovery_target": WEST, "recovery_confirm": WEST, "recovery_canary_folder": str(own)}
+        ended = failover(tmp_path, playbook="region_failback", **wish)
+        assert ended.code == 0, ended.output
+        other.wait_for(50)
+    assert other.acknowledged.keys() - keys_in(WEST, prefix) == set()
+    assert ended.report["outage"]["lost_writes"] == 0
+    assert ended.report["outage"]["seconds"] == pytest.approx(longest_gap(acknowledged(own, f"own-{prefix}")), abs=0.05)
+    assert [len(pods(region)) for region in (WEST, EAST)] == [8, 8]
+    assert [sql(region, "SELECT pg_is_in_recovery()") for region in (WEST, EAST)] == [[(False,)], [(True,)]]
+    for name in NAMES:
+        assert told(RESOLVER, name) == [EDGES[WEST]]
+    assert told(AUTHORITY[EAST], APP, tcp=True) == [EDGES[WEST]]
+
+
 def test_the_tasks_read_like_the_plans_checklist() -> None:
     listed = subprocess.run(
         [*command("listed", Path("unused"), variables(), playbook="region_failover"), "--list-tasks"],
@@ -209,7 +230,7 @@ def test_the_tasks_read_like_the_plans_checklist() -> None:
         text=True,
         check=True,
     ).stdout
-    plays = re.findall(r"play #\d+ \([\w.]+\): (.*?)\s+TAGS", listed)
+    plays = re.findall(r"play #\d+ \([\w.:]+\): (.*?)\s+TAGS", listed)
     assert plays == [
         "Open the run and validate the request",
         "Confirm the region-wide failure",
