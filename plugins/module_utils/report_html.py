@@ -10,6 +10,7 @@ from typing import Any
 
 from .clock import parse
 from .report_databases import bad
+from .report_path import words
 from .report_style import STYLE
 from .report_timeline import chart
 from .report_words import READY, achieved, clock, counted, duration, evidence, forecasts, headline, title, tone, verdict
@@ -35,6 +36,7 @@ def html(report: Mapping[str, Any]) -> str:
             _checks(report["checks"]),
             _cards(report),
             _timeline(report),
+            _list("What was waited for, and what went on beside it", words(report["critical_path"])),
             _forecast(report),
             _decisions(report),
             _lost(report),
