@@ -19,6 +19,9 @@ import dns.query
 import psycopg2
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale import scale
+from recovery_lab import network
+from tests.integration.checklists.test_scale_cluster import fleet_of, role, space
 from tests.support.client import Client
 from tests.support.platform import (
     EAST,
@@ -45,6 +48,7 @@ RESOLVER = ("127.0.0.53", 5353)
 AUTHORITY = {WEST: ("127.101.0.54", 5353), EAST: ("127.102.0.54", 5353)}
 EDGES = {WEST: "127.101.0.80", EAST: "127.102.0.80"}
 APP = "app.lab.example"
+INSIDE = "http://127.1.0.80:8080"
 GLOBAL = f"http://{APP}:8080"
 NAMES = (APP, "api.lab.example", "user-service.lab.example", "app.dynamic.example")
 STATEMENT = {"recovery_fence_statement": "the region is dark, says its operator", "recovery_reason": "region lost"}
@@ -106,6 +110,11 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     folder = tmp_path_factory.mktemp("lost")
     prefix = f"region-{uuid.uuid4().hex[:6]}"
     own = folder / "canary"
+    # The west is larger than the east, and the east has it in mind.
+    scale(*fleet_of(WEST, "user-service"), 3)
+    sizes = {"region": WEST, "namespaces": space(WEST), "remember_in": [EAST]}
+    code, noted, text = role(folder, "remember", **sizes)
+    assert (code, noted["absent"]) == (0, []), text
     watching = canary(own, f"own-{prefix}", GLOBAL, "--resolver", "{}:{}".format(*RESOLVER))
     with watching, Client(GLOBAL, prefix, resolver=RESOLVER) as other:
         other.wait_for(100)
@@ -130,6 +139,35 @@ def test_two_regions_that_live_are_not_failed_over(tmp_path: Path) -> None:
     assert sql(EAST, "SELECT pg_is_in_recovery()") == [(True,)]
 
 
+def test_a_partition_that_only_we_see_is_not_the_failure_of_a_region(tmp_path: Path) -> None:
+    """All of our own ways to the west are cut, and those of the checkers with them. The standby hears its primary."""
+    ours = [name for name in network.call("GET", "/proxies") if name.startswith(f"operator-to-{WEST}.")]
+    assert ours
+    try:
+        for name in ours:
+            network.call("POST", f"/proxies/{name}", {"enabled": False})
+        ended = region_failover(tmp_path, **STATEMENT)
+    finally:
+        for name in ours:
+            network.call("POST", f"/proxies/{name}", {"enabled": True})
+    assert (ended.report["outcome"], ended.report["exit_code"]) == ("refused", 4), ended.output
+    observed = ended.report["failures"][-1]["observed"]
+    assert "kubernetes us-west-2" in observed
+    assert "the primary's messages go on (alive)" in observed
+    assert changes(ended) == []
+    assert sql(EAST, "SELECT pg_is_in_recovery()") == [(True,)]
+
+
+def test_a_plan_of_the_move_changes_nothing(tmp_path: Path) -> None:
+    before = (pods(EAST), pods(WEST), told(RESOLVER, APP), sql(WEST, "SELECT timeline_id FROM pg_control_checkpoint()"))
+    ended = failover(tmp_path, playbook="region_failover", recovery_mode="plan", recovery_target=EAST)
+    assert ended.code == 0, ended.output
+    assert ended.report["outcome"] == "planned"
+    after = (pods(EAST), pods(WEST), told(RESOLVER, APP), sql(WEST, "SELECT timeline_id FROM pg_control_checkpoint()"))
+    assert after == before
+    assert not [row for row in ended.journal if row["event"] in ("incident_activated", "notification_due")]
+
+
 def test_a_lost_region_is_replaced_and_the_figures_agree_with_another_client(lost: Lost) -> None:
     report = lost.ended.report
     assert report["outcome"] == "recovered"
@@ -143,6 +181,18 @@ def test_a_lost_region_is_replaced_and_the_figures_agree_with_another_client(los
     missing = lost.other.acknowledged.keys() - keys_in(EAST, lost.prefix)
     killed = max(at for key, at in lost.other.acknowledged.items() if at < time.time() and key not in missing)
     assert all(lost.other.acknowledged[key] <= killed for key in missing)
+
+
+def test_the_surviving_region_has_the_sizes_of_the_lost_one(lost: Lost) -> None:
+    del lost
+    assert len(pods(EAST)) == 9
+
+
+def test_what_was_waited_for_is_shown(lost: Lost) -> None:
+    [traffic] = [entry for entry in lost.ended.report["critical_path"] if entry["phase"] == "traffic"]
+    assert {traffic["host"], *(one["host"] for one in traffic["beside"])} == {"recovery-names", "recovery-applications"}
+    # They went on at the same time: one after the other they would take longer than the phase did.
+    assert traffic["seconds"] >= max(one["seconds"] for one in traffic["beside"])
 
 
 def test_names_lead_to_the_surviving_region(lost: Lost) -> None:
@@ -194,7 +244,7 @@ def test_a_region_that_heals_takes_no_write_and_is_kept_out(lost: Lost, tmp_path
     assert servers()[f"{WEST}/postgresql"]["state"] in ("fenced", "stopped")
     with pytest.raises(psycopg2.OperationalError):
         sql(WEST, "SELECT 1", inside=True)
-    assert len(pods(EAST)) == 8
+    assert len(pods(EAST)) == 9
     for name in NAMES:
         assert told(RESOLVER, name) == [EDGES[EAST]]
     assert told(AUTHORITY[WEST], APP, tcp=True) == told(AUTHORITY[EAST], APP, tcp=True) == [EDGES[EAST]]
@@ -214,7 +264,7 @@ def test_the_platform_returns_without_losing_a_write(lost: Lost, tmp_path: Path)
     assert other.acknowledged.keys() - keys_in(WEST, prefix) == set()
     assert ended.report["outage"]["lost_writes"] == 0
     assert ended.report["outage"]["seconds"] == pytest.approx(longest_gap(acknowledged(own, f"own-{prefix}")), abs=0.05)
-    assert [len(pods(region)) for region in (WEST, EAST)] == [8, 8]
+    assert [len(pods(region)) for region in (WEST, EAST)] == [9, 8]
     assert [sql(region, "SELECT pg_is_in_recovery()") for region in (WEST, EAST)] == [[(False,)], [(True,)]]
     for name in NAMES:
         assert told(RESOLVER, name) == [EDGES[WEST]]
@@ -248,3 +298,47 @@ def test_the_tasks_read_like_the_plans_checklist() -> None:
         "Notify customers",
         "Close the run and report",
     ]
+
+
+@pytest.mark.slow
+def test_an_isolated_region_takes_no_write_once_it_can_be_reached_again(tmp_path: Path) -> None:
+    """It lives on behind the partition, and acknowledges what nobody else will see, until it meets the others."""
+    end_canaries()
+    lab("reset")
+    prefix = f"cut-{uuid.uuid4().hex[:6]}"
+    with Client(INSIDE, f"in-{prefix}") as inside:
+        inside.wait_for(50)
+        lab("break", "isolate", WEST)
+        inside.wait_for(50)
+        ended = region_failover(tmp_path, **STATEMENT)
+        assert ended.code == 0, ended.output
+        inside.wait_for(20)
+        with Client(EDGE, f"out-{prefix}") as outside:
+            lab("heal", WEST, ok=False)
+            again = region_failover(tmp_path)
+            assert again.code == 0, again.output
+        healed = max(inside.acknowledged.values())
+    assert outside.acknowledged == {}
+    assert len(outside.failed) > 50
+    # What its own clients wrote ended with the partition, and is on no other server.
+    assert healed < time.time() - 2
+    assert keys_in(EAST, f"out-{prefix}") == set()
+    assert pods(WEST) == {}
+
+
+@pytest.mark.slow
+def test_a_region_that_comes_back_piece_by_piece_takes_no_write(tmp_path: Path) -> None:
+    end_canaries()
+    lab("reset")
+    lab("break", "kill", WEST)
+    ended = region_failover(tmp_path, **STATEMENT)
+    assert ended.code == 0, ended.output
+    with Client(EDGE, f"pieces-{uuid.uuid4().hex[:6]}") as west:
+        for piece in ("dns", "edge", "kubernetes", "postgresql", "dns_authority"):
+            lab("heal", f"{WEST}/{piece}", ok=False)
+        again = region_failover(tmp_path)
+        assert again.code == 0, again.output
+    assert west.acknowledged == {}
+    assert len(west.failed) > 50
+    assert pods(WEST) == {}
+    assert told(RESOLVER, APP) == [EDGES[EAST]]
