@@ -69,6 +69,33 @@ def test_a_region_that_answers(west: MemberState, east: MemberState, standing: s
     assert decide.stands(view(ALIVE[0], west=west, east=east), "west") == standing
 
 
+@pytest.mark.parametrize(
+    ("said", "standing"),
+    [
+        ([], "stands by"),
+        ([say("edge north", "alive", "north")], "stands by"),
+        ([say("edge north", "lost", "north")], "stands by"),
+        ([say("edge north", "lost", "north"), say("route53 zone", "lost", "north")], "lost"),
+    ],
+)
+def test_a_region_without_databases_is_in_nobodys_way(said: list[Statement], standing: str) -> None:
+    seen = view(SQL, STANDBY, *said)
+    verdict = decide.judge(seen, ["west", "north"], word=False)
+    assert verdict.standing == {"west": "lost", "north": standing}
+    assert not any(gate.refuses for gate in decide.gates(seen, verdict, "failover", None))
+    # Not even once everything is in the target: what runs there is nobody's to stop.
+    moved = view(SQL, STANDBY, *said, east=EAST_PRIMARY)
+    assert decide.judge(moved, ["west", "north"], word=False).left == ()
+
+
+def test_what_twenty_databases_say_is_put_in_short() -> None:
+    said = [say(f"sql db{number}", "lost") for number in range(20)] + [CHECKERS]
+    text = decide.in_short(said)
+    assert "20 of sql lost, such as west: sql db0: sql db0 saw it" in text
+    assert "1 of route53 lost" in text
+    assert len(text) < 250
+
+
 def test_a_partition_that_only_we_see_is_refused_with_both_facts() -> None:
     seen = view(SQL, EDGE, PODS, say("standby db in east", "alive"))
     verdict = decide.judge(seen, ["west"], word=True)
