@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
 import time
@@ -166,6 +167,19 @@ def test_a_plan_of_the_move_changes_nothing(tmp_path: Path) -> None:
     after = (pods(EAST), pods(WEST), told(RESOLVER, APP), sql(WEST, "SELECT timeline_id FROM pg_control_checkpoint()"))
     assert after == before
     assert not [row for row in ended.journal if row["event"] in ("incident_activated", "notification_due")]
+
+
+def test_a_surviving_region_that_is_too_small_is_refused_beforehand(tmp_path: Path) -> None:
+    sizes = tmp_path / "sizes.json"
+    remembered = {"production/Deployment/user-service": {WEST: {"size": 5000, "maximum": 5000}}}
+    sizes.write_text(json.dumps({"schema": 1, "taken_at": "2026-11-29T00:00:00Z", "workloads": remembered}))
+    wish = {"recovery_mode": "plan", "recovery_target": EAST, "recovery_sizes": str(sizes)}
+    ended = failover(tmp_path, playbook="region_failover", **wish)
+    assert (ended.report["outcome"], ended.report["exit_code"]) == ("refused", 4), ended.output
+    refusal = ended.report["failures"][-1]
+    assert "There is no room in cluster us-east-1" in refusal["msg"]
+    assert "pods short of" in refusal["observed"]
+    assert [phase["name"] for phase in ended.report["phases"]] == ["assess"]
 
 
 def test_a_lost_region_is_replaced_and_the_figures_agree_with_another_client(lost: Lost) -> None:
