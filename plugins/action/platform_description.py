@@ -33,7 +33,9 @@ class ActionModule(RecoveryAction):
         databases = description.select(wish, platform)
         if call.run:
             call.run.journal.append(PROVENANCE_EVENT, platform_description=provenance.document(platform))
-            call.run.journal.append("objectives", target=wish.target, **description.objectives(platform, databases))
+            call.run.journal.append(
+                "objectives", target=wish.target, **description.objectives(wish, platform, databases)
+            )
             if decision:
                 call.run.journal.append("decision", **decision, by=f"operator: {initiator(call.task_vars)}")
         names = ", ".join(database["name"] for database in databases)

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import steps, vantage
 from ansible_collections.platform.recovery.plugins.module_utils.region import decide, observe, writable
 from ansible_collections.platform.recovery.plugins.module_utils.region.decide import Verdict
-from ansible_collections.platform.recovery.plugins.module_utils.region.model import Platform, View, platform_of
+from ansible_collections.platform.recovery.plugins.module_utils.region.model import (
+    Database,
+    Platform,
+    View,
+    platform_of,
+)
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -52,13 +57,14 @@ class ActionModule(RecoveryAction):
             verdict = Verdict(verdict.standing)
         lines = decide.lines(view, verdict)
         record_view(call, view)
-        gates = decide.gates(view, verdict, mode, options["reason"])
+        gates = decide.gates(view, verdict, mode, options["reason"], returning=options["returning"])
         steps.record(call.run, gates)
         steps.refuse(gates, f"The region {mode} to {platform.target} is refused", lines)
-        return {**result_of(platform, verdict, options), "effective_mode": mode, "lines": lines}
+        return {**result_of(platform, view, verdict, options), "effective_mode": mode, "lines": lines}
 
     def _writable(self, call: Call, platform: Platform) -> dict[str, Any]:
         gates = writable.gates(platform, call.options["connect_seconds"])
+        gates += [writable.store_gate(kind, platform.target, found) for kind, found in call.options["stores"].items()]
         if not call.check:  # a plan has promoted nobody
             steps.record(call.run, gates)
             steps.refuse(gates, f"No traffic is let into {platform.target}", [])
@@ -76,24 +82,44 @@ def record_view(call: Call, view: View) -> None:
         )
 
 
-def result_of(platform: Platform, verdict: Verdict, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what later steps need: which regions are out, with the clusters that nobody asks any more."""
+def result_of(platform: Platform, view: View, verdict: Verdict, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what later steps need: which regions are out, and what is left to work on without them."""
     silent = [name for region in verdict.lost for name in platform.regions[region].clusters]
     back = [name for region in verdict.left for name in platform.regions[region].clusters]
-    out = [*silent, *back]
     return {
         "standing": verdict.standing,
         "lost": list(verdict.lost),
         "left": list(verdict.left),
         "lost_region": next(iter(verdict.leaving), ""),
-        "silent_clusters": silent,
         "returned_clusters": back,
-        "services": [
-            {**one, "lost_clusters": [name for name in one["clusters"] if name in {*out, *one["lost_clusters"]}]}
-            for one in options["services"]
-        ],
+        "services": [outside(one, {*silent, *back}) for one in options["services"]],
+        "services_here": services_here(platform, view, options["services"]),
         "zones": {name: without(zone, verdict.lost) for name, zone in options["zones"].items()},
         "next_actions": decide.pending(verdict, silent, platform.target),
+    }
+
+
+def services_here(platform: Platform, view: View, services: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give what a step on the target's own services needs to let them work with the primaries as they are now."""
+    own = platform.regions[platform.target].clusters
+    elsewhere = {name for one in services for name in one["clusters"] if name not in own}
+    hosts = {one.name: present_host(one, view) for one in platform.databases}
+    return [{**outside(one, elsewhere), "value": hosts[one["name"]]} for one in services if hosts.get(one["name"])]
+
+
+def present_host(database: Database, view: View) -> str | None:
+    """Give where a database is written to now, as applications are told."""
+    primaries = [region for region, state in view.databases[database.name].items() if state.is_primary]
+    return database.members[primaries[0]].host if len(primaries) == 1 else None
+
+
+def outside(database: Mapping[str, Any], out: Collection[str]) -> dict[str, Any]:
+    """Give what a step on services needs of a database, without the clusters of regions that are out."""
+    return {
+        **database,
+        "clusters": {name: one for name, one in database["clusters"].items() if name not in out},
+        "workloads": [one for one in database["workloads"] if one["cluster"] not in out],
+        "lost_clusters": [name for name in database["lost_clusters"] if name not in out],
     }
 
 

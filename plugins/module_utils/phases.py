@@ -18,7 +18,11 @@ from .journal import JournalError
 from .run import Run
 
 VARIABLE = "recovery_phase"
-WANTED = "a mapping with name, and with budget_seconds where the phase has a budget"
+WANTED = (
+    "a mapping with name, with budget_seconds where the phase has a budget, and with side_by_side where hosts do "
+    "different things in it"
+)
+KEYS = frozenset({"name", "budget_seconds", "side_by_side"})
 # What says which phase is open: only after the first of them one is.
 TURNS = frozenset({"phase_started", "phase_ended", "run_started", "run_resumed"})
 Milestone = tuple[str, Mapping[str, Any]]
@@ -31,6 +35,8 @@ class Phase:
     name: str
     title: str
     budget_seconds: float | None = None
+    side_by_side: bool = False
+    """Whether its hosts do different things at the same time: then each step is journalled with what it took."""
 
 
 def declared(value: Any, play: str) -> Phase | None:
@@ -39,14 +45,14 @@ def declared(value: Any, play: str) -> Phase | None:
         return None
     given = value if isinstance(value, Mapping) else {}
     seconds = given.get("budget_seconds") or 0
-    if not given.get("name") or {*given} - {"name", "budget_seconds"} or not isinstance(seconds, (int, float)):
+    if not given.get("name") or {*given} - KEYS or not isinstance(seconds, (int, float)):
         raise BadInput(
             f"{VARIABLE} of the play {play!r} declares no phase",
             wanted=WANTED,
             observed=str(value),
             next_action=f"correct the play's variable {VARIABLE}",
         )
-    return Phase(str(given["name"]), play, seconds or None)
+    return Phase(str(given["name"]), play, seconds or None, bool(given.get("side_by_side")))
 
 
 def enter(run: Run, phase: Phase) -> dict[str, Any] | None:

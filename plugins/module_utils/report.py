@@ -19,6 +19,7 @@ from .journal import REPAIR_EVENT, Journal
 from .report_html import html
 from .report_metrics import prometheus
 from .report_objectives import later_look, measured, rpo, settled, unmeasured
+from .report_path import STEP_EVENT, critical_path
 from .report_text import text
 from .report_words import (
     CHECK_EVENT,
@@ -68,6 +69,7 @@ class _Story:
     goals: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
     # The newest word on each thing that was validated.
@@ -214,6 +216,11 @@ class _Story:
         else:
             self._close_phase(at, each.BAD_STEP.get(kind, "failed"))
 
+    def _step_ended(self, data: Record, at: str) -> None:
+        del at
+        step = {key: data.get(key) for key in ("phase", "host", "task")}
+        self.steps.append({**step, "seconds": float(data.get("seconds") or 0), "attempt": self.attempt})
+
     def _canary_measured(self, data: Record, at: str) -> None:
         del at
         self.canary = later_look(self.canary, data)
@@ -265,6 +272,7 @@ READERS = {
     CHECK_EVENT: _Story._check,
     VALIDATED_EVENT: _Story._validated,
     "step_failed": _Story._step_failed,
+    STEP_EVENT: _Story._step_ended,
     "canary_measured": _Story._canary_measured,
     "next_action": _Story._next_action,
     "observation": _Story._observation,
@@ -320,6 +328,7 @@ def build(records: Iterable[Record]) -> dict[str, Any]:
         "outage": outage,
         "lost": list(story.canary.get("lost") or []),
         "phases": story.phases,
+        "critical_path": critical_path(story.phases, story.steps),
         "decisions": story.decisions,
         "checks": story.checks,
         "validations": list(story.validations.values()),
@@ -583,6 +592,8 @@ TELLERS = {
     "action": _tell_action,
     "observation": _tell_observation,
     "step_failed": lambda data: f"{data.get('task') or data.get('action')}: {data.get('msg')}",
+    "incident_activated": lambda data: f"Incident: {'; '.join(data.get('lines') or [])}",
+    "notification_due": lambda data: f"To be told to {data.get('audience')}: {'; '.join(data.get('lines') or [])}",
     "canary_measured": _tell_canary,
     REPAIR_EVENT: _tell_repair,
     UNSIGNED_EVENT: _tell_unsigned,

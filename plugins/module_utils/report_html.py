@@ -10,6 +10,7 @@ from typing import Any
 
 from .clock import parse
 from .report_databases import bad
+from .report_path import words
 from .report_style import STYLE
 from .report_timeline import chart
 from .report_validation import plots
@@ -38,6 +39,7 @@ def html(report: Mapping[str, Any]) -> str:
             _cards(report),
             _timeline(report),
             _validations(report["validations"]),
+            _list("What was waited for, and what went on beside it", words(report["critical_path"])),
             _forecast(report),
             _decisions(report),
             _lost(report),

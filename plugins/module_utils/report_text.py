@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .report_databases import bad, summary
+from .report_path import words
 from .report_words import (
     READY,
     achieved,
@@ -57,6 +58,8 @@ def text(
     _objectives(page, report)
     for line in forecasts(report):
         page.wrap(line, first="Forecast ", tone="dim", most=2)
+    for line in words(report["critical_path"]):
+        page.wrap(line, first="Path     ", tone="dim", most=2)
     if phases:
         _phases(page, report)
     _checks(page, report["checks"])

@@ -88,6 +88,19 @@ options:
             type: str
             choices: [primary, secondary, tertiary]
             required: true
+      objectives:
+        description: The plan's figures for the loss of a whole region. Each database has its own for a failure of itself.
+        type: dict
+        default: {}
+        suboptions:
+          rto_seconds:
+            description: How long the platform may be away.
+            type: float
+            default: 14400
+          rpo_seconds:
+            description: How much of the newest data may be lost.
+            type: float
+            default: 3600
       databases:
         description: A mapping of a database's name to its members and objectives.
         type: dict

@@ -26,7 +26,8 @@ options:
       - V(confirm) is the gate before a recovery. It refuses a failover unless a region is lost and the target answers at every door, and a
         switchover unless the other region answers. A region that answers while all primaries are in the target already is one that came back, and
         is kept out.
-      - V(writable) is the gate before traffic. It refuses unless the target's member of every database is a primary that takes writes.
+      - V(writable) is the gate before traffic. It refuses unless the target's member of every database is a primary that takes writes, and every
+        one of O(stores) was taken over.
     type: str
     choices: [confirm, writable]
     default: confirm
@@ -100,13 +101,23 @@ options:
           sslrootcert:
             description: File with the certificate authority.
             type: path
+  stores:
+    description: >-
+      For O(purpose=writable), a mapping of a kind of data store to the result of the role that took it over, empty where it did not come to
+      its end.
+    type: dict
+    default: {}
   services:
     description: >-
-      What a step on the services of many databases needs of each, as M(platform.recovery.platform_description) gives it. It comes back with the
-      clusters of regions that are out.
+      What a step on the services of many databases needs of each, as M(platform.recovery.platform_description) gives it. It comes back without
+      the clusters of regions that are out.
     type: list
     elements: dict
     default: []
+  returning:
+    description: Whether the platform is to return to O(target), whose databases are taken back only later and may be down until then.
+    type: bool
+    default: false
   statement:
     description: >-
       The operator's word that the region is down. It stands in for what nobody else could say, never for a region that answers anybody. Needs a
@@ -188,22 +199,22 @@ lost_region:
   description: The region whose sizes the target takes over; nothing where none is left.
   returned: with O(purpose=confirm)
   type: str
-silent_clusters:
-  description: The clusters of lost regions. Nobody asks them any more.
-  returned: with O(purpose=confirm)
-  type: list
-  elements: str
 returned_clusters:
   description: The clusters of regions that came back, in which nothing may run.
   returned: with O(purpose=confirm)
   type: list
   elements: str
+services_here:
+  description: O(services) as far as they run in the target, with the primary of each as it is now.
+  returned: with O(purpose=confirm)
+  type: list
+  elements: dict
 zones:
   description: O(zones), without the servers that are lost with their region.
   returned: with O(purpose=confirm)
   type: dict
 services:
-  description: O(services), each with the clusters of both kinds as lost.
+  description: O(services), without the clusters of regions that are out, and their workloads.
   returned: with O(purpose=confirm)
   type: list
   elements: dict

@@ -22,6 +22,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, phases, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
+from ansible_collections.platform.recovery.plugins.module_utils.report_path import STEP_EVENT
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
 
@@ -167,8 +168,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         if failure and isinstance(failure, Mapping):  # the lease has an option of that name as well, a list
             # Before the phase of the play is entered: where all are left out it never begins.
             return result | left_out(host, failure)
+        phase = None
         try:
-            entered = self._enter(run, variables)
+            phase = self._phase(run, variables)
+            entered = phases.enter(run, phase) if run and phase else None
             options = self._validated()
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
@@ -194,6 +197,11 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             failures = error.each or {host: error}
             result.update({**self._failed(run, variables, failures, error), "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
+        if run and phase and phase.side_by_side:
+            with contextlib.suppress(RecoveryError):
+                run.journal.append(
+                    STEP_EVENT, phase=phase.name, host=host, task=self._task.get_name(), seconds=result["seconds"]
+                )
         return result
 
     def _failed(
@@ -208,11 +216,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             run.step_failed(self._task.get_name(), self.MODULE, one, host=name, hidden=bool(self._task.no_log))
         return dict(run.journal.redacted(told(error)))
 
-    def _enter(self, run: Run | None, variables: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Enter the phase that the play declares; the first action in it says so in its result."""
+    def _phase(self, run: Run | None, variables: Mapping[str, Any]) -> phases.Phase | None:
+        """Give the phase that the play declares; the first action in it enters it, and says so in its result."""
         value = self._templar.template(variables.get(phases.VARIABLE)) if run else None
-        phase = phases.declared(value, str(variables.get("ansible_play_name") or ""))
-        return phases.enter(run, phase) if run and phase else None
+        return phases.declared(value, str(variables.get("ansible_play_name") or ""))
 
     def _validated(self) -> dict[str, Any]:
         checker = schema.Validator(maps=self.MAPS)

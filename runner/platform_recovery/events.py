@@ -156,6 +156,35 @@ class SinkUp(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IncidentActivated(Event):
+    """Those who respond to an incident are to be called; `regions` says how each region stands."""
+
+    scenario: str | None = None
+    target: str | None = None
+    regions: Mapping[str, str] | None = None
+    lines: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationDue(Event):
+    """People outside are to be told something now. The run tells nobody itself."""
+
+    audience: str | None = None
+    target: str | None = None
+    lines: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEnded(Event):
+    """A step ended in a phase in which hosts do different things at the same time."""
+
+    phase: str | None = None
+    host: str | None = None
+    task: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NextAction(Event):
     """What to do next."""
 
@@ -191,6 +220,9 @@ KINDS: dict[str, type[Event]] = {
     "outlook": Outlook,
     "sink_down": SinkDown,
     "sink_up": SinkUp,
+    "incident_activated": IncidentActivated,
+    "notification_due": NotificationDue,
+    "step_ended": StepEnded,
     "next_action": NextAction,
     "run_interrupted": RunInterrupted,
     "run_ended": RunEnded,

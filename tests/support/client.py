@@ -6,15 +6,47 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
 
 import aiohttp
+import aiohttp.abc
+import dns.message
+import dns.query
 
 PACE_SECONDS = 0.02
 # A write that hangs must not keep the next ones from being tried, or its time-out would be measured as outage.
 MOST_UNDER_WAY = 60
+
+
+class Names(aiohttp.abc.AbstractResolver):
+    """Asks one resolver, and believes it for as long as its TTL says."""
+
+    def __init__(self, resolver: tuple[str, int]) -> None:
+        self._resolver = resolver
+        self._known: dict[str, tuple[str, float]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        """Give where a name leads to: an address of IPv4, whatever was asked for."""
+        del family
+        address, until = self._known.get(host, ("", 0.0))
+        if time.monotonic() >= until:
+            question = dns.message.make_query(host, "A")
+            where, port_of_it = self._resolver
+            answer = await asyncio.to_thread(dns.query.udp, question, where, timeout=1, port=port_of_it)
+            if not answer.answer:
+                raise OSError(f"{host} has no address")
+            address, until = answer.answer[-1][0].to_text(), time.monotonic() + answer.answer[-1].ttl
+            self._known[host] = address, until
+        row = {"hostname": host, "host": address, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
+        return [aiohttp.abc.ResolveResult(**row)]  # type: ignore[typeddict-item]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 @dataclass
@@ -24,6 +56,7 @@ class Client:
     url: str
     prefix: str
     service: str = "user-service"
+    resolver: tuple[str, int] | None = None
     acknowledged: dict[str, float] = field(default_factory=dict)
     failed: list[float] = field(default_factory=list)
 
@@ -52,7 +85,8 @@ class Client:
 
     async def _write(self) -> None:
         timeout = aiohttp.ClientTimeout(total=1)
-        connector = aiohttp.TCPConnector(limit=MOST_UNDER_WAY)
+        names = {"resolver": Names(self.resolver), "use_dns_cache": False} if self.resolver else {}
+        connector = aiohttp.TCPConnector(limit=MOST_UNDER_WAY, **names)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             under_way: set[asyncio.Task[None]] = set()
             for number in itertools.count(1):

@@ -169,9 +169,9 @@ def failback(sink: Path, target: str = WEST, **more: Any) -> Ended:
 
 
 @contextmanager
-def canary(folder: Path, prefix: str) -> Iterator[Path]:
-    """Have the project's own canary write through the west edge."""
-    argv = [sys.executable, CANARY_CLIENT, "--url", EDGE, "--service", "user-service", "--folder", folder]
+def canary(folder: Path, prefix: str, url: str = EDGE, *more: str) -> Iterator[Path]:
+    """Have the project's own canary write through the west edge, or another address."""
+    argv = [sys.executable, CANARY_CLIENT, "--url", url, "--service", "user-service", "--folder", folder, *more]
     subprocess.run([*argv, "--run-prefix", prefix, "--max-seconds", "300"], check=True, capture_output=True)
     try:
         yield folder

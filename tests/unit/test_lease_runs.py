@@ -44,6 +44,8 @@ CHECKLIST = """
     - name: Take the platform's lease
       platform.recovery.recovery_lease:
         homes: [{provider: file, name: recovery-lab, folder: "{{ sink }}"}]
+        left_out: "{{ left_out | default([]) }}"
+        reason: the region is lost
         seconds: "{{ seconds }}"
         playbook: database-failover
         target: us-east-1
@@ -140,6 +142,16 @@ def test_a_run_keeps_its_lease_alive_and_gives_it_back_and_another_is_refused_me
     assert runs.lease()["term"] == 1
     [taken] = [r["data"] for r in runs.journal("first") if r["data"].get("gate") == "lease"]
     assert taken["verdict"] == "pass"
+
+
+def test_a_home_that_is_lost_is_left_out_with_the_operators_reason(runs: Runs) -> None:
+    run = runs.start("first", "true", left_out=["us-west-2"])
+    assert run.communicate(timeout=60) is not None
+    assert runs.outcome("first") == "recovered"
+    overrides = [r["data"] for r in runs.journal("first") if r["data"].get("verdict") == "override"]
+    assert [(one["gate"], one["by"]) for one in overrides] == [
+        ("lease without cluster us-west-2", "operator: the region is lost")
+    ]
 
 
 def test_a_lease_is_renewed_at_its_own_pace_and_not_as_fast_as_its_home_answers(runs: Runs) -> None:

@@ -256,3 +256,79 @@ def test_readiness_without_a_target_is_of_the_one_region_that_stands_by(
     for name, role in roles.items():
         described["regions"][name]["role"] = role
     assert platform.aimed(platform.Wish.of(options), described).target == target
+
+
+STORE = {
+    "kind": "redis",
+    "credentials": "postgresql_admin",
+    "members": {"us-west-2": {"sentinels": ["a:1"]}, "us-east-1": {"sentinels": ["b:1"]}},
+    "settings": {"master": "sessions"},
+}
+
+
+def test_stores_reach_the_role_of_their_kind() -> None:
+    data = inventory("example")
+    data["platform"]["stores"] = {
+        "sessions": STORE,
+        "elsewhere": {**STORE, "kind": "kafka", "members": {"us-west-2": {}, "eu-west-1": {}}},
+    }
+    options, problems = examine(**data)
+    assert problems == []
+    found = platform.store_inputs(platform.Wish.of(options), options["platform"])
+    assert found == {
+        "redis": {
+            "sessions": {
+                "master": "sessions",
+                "credentials": "postgresql_admin",
+                "objectives": {"rto_seconds": 14400.0, "rpo_seconds": 3600.0},
+                "members": STORE["members"],
+            }
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"kind": "redsi"}, "stores.sessions.kind.*did you mean 'redis'"),
+        ({"credentials": "postgres_admin"}, "stores.sessions.credentials.*did you mean 'postgresql_admin'"),
+        ({"members": {"us-west-2": {}, "us-est-1": {}}}, "stores.sessions.members.us-est-1.*did you mean 'us-east-1'"),
+        ({"members": {"us-west-2": {}}}, "stores.sessions.members: got 'us-west-2'.*at least two regions"),
+        ({"members": {"us-west-2": {}, "us-east-1": "b:1"}}, "stores.sessions.members.us-east-1: got 'b:1'.*a mapping"),
+        ({"objectives": {"rpo_seconds": -1}}, "stores.sessions.objectives.rpo_seconds: got '?-1"),
+    ],
+)
+def test_a_store_that_nobody_could_take_over_is_named(change: dict[str, Any], expected: str) -> None:
+    data = inventory("example")
+    data["platform"]["stores"] = {"sessions": {**STORE, **change}}
+    [problem] = examine(**data)[1]
+    assert re.search(expected, problem)
+
+
+def test_a_checklist_on_a_region_gets_its_doors_and_its_own_objectives() -> None:
+    data = inventory("lab")
+    options, problems = examine(**data, playbook="region-failover")
+    assert problems == []
+    wish, described = platform.Wish.of(options), options["platform"]
+    region = platform.region_inputs(wish, described)
+    assert region
+    assert set(region["regions"]["us-west-2"]["clusters"]) == {"us-west-2"}
+    assert region["regions"]["us-east-1"]["edges"]["us-east-1"]["url"] == "http://127.102.0.80:8080"
+    assert region["namespaces"] == [{"cluster": "us-east-1", "namespace": "production"}]
+    assert region["other_namespaces"] == [{"cluster": "us-west-2", "namespace": "production"}]
+    assert "password" not in str(region)
+    canary = platform.canary_inputs(wish, described)
+    assert canary
+    assert (canary["url"], canary["resolver"]) == ("http://app.lab.example:8080", "127.0.0.53:5353")
+    databases = platform.select(wish, described)
+    wanted = platform.objectives(wish, described, databases)["objectives"]
+    assert wanted == [{"name": "rto", "target_seconds": 14400.0}, {"name": "rpo", "target_seconds": 3600.0}]
+
+
+def test_other_checklists_are_about_no_region() -> None:
+    options, _problems = examine(**inventory("lab"))
+    wish = platform.Wish.of(options)
+    assert platform.region_inputs(wish, options["platform"]) is None
+    canary = platform.canary_inputs(wish, options["platform"])
+    assert canary
+    assert (canary["url"], canary["resolver"]) == ("http://127.101.0.80:8080", None)

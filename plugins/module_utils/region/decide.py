@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..postgresql.decide import Gate
-from ..postgresql.vantage import NEEDED_KINDS, in_a_line
+from ..postgresql.vantage import NEEDED_KINDS, Statement, in_a_line
 from .model import Standing, View, named
 
+# Beyond so many statements a refusal would be longer than anybody reads.
+MOST_SHOWN = 8
 # What we see from our own place. A broken network before it makes all of these say the same.
 OWN = frozenset({"edge", "kubernetes", "sql"})
 WANTED = (
@@ -41,15 +43,30 @@ class Verdict:
 def stands(view: View, region: str) -> Standing:
     """Judge one region."""
     said = view.about(region)
-    if any(item.says == "alive" for item in said):
-        states = [members[region] for members in view.databases.values() if region in members]
+    states = [members[region] for members in view.databases.values() if region in members]
+    alive = any(item.says == "alive" for item in said)
+    kinds = {kind(item.vantage) for item in said if item.says == "lost"}
+    lost = not alive and len(kinds) >= NEEDED_KINDS and bool(kinds - OWN)
+    if not states:
+        return "lost" if lost else "stands by"
+    if alive:
         if any(state.is_primary for state in states):
             return "holds the primary"
-        if states and all(state.is_standby and state.streaming for state in states):
+        if all(state.is_standby and state.streaming for state in states):
             return "follows"
         return "left" if view.moved else "answers in part"
-    kinds = {kind(item.vantage) for item in said if item.says == "lost"}
-    return "lost" if len(kinds) >= NEEDED_KINDS and kinds - OWN else "unclear"
+    return "lost" if lost else "unclear"
+
+
+def in_short(said: Sequence[Statement]) -> str:
+    """Say who says what, where many say the same one of each kind and how many; the journal has all of it."""
+    if len(said) <= MOST_SHOWN:
+        return in_a_line(said)
+    groups: dict[tuple[str, str], list[Statement]] = {}
+    for item in said:
+        groups.setdefault((kind(item.vantage), item.says), []).append(item)
+    told = [f"{len(many)} of {name} {says}, such as {in_a_line(many[:1])}" for (name, says), many in groups.items()]
+    return "; ".join(told)
 
 
 def kind(vantage: str) -> str:
@@ -64,18 +81,21 @@ def judge(view: View, others: Sequence[str], *, word: bool) -> Verdict:
     return Verdict(standing, tuple(lost), tuple(name for name, one in standing.items() if one == "left"))
 
 
-def gates(view: View, verdict: Verdict, mode: str, reason: str | None) -> list[Gate]:
-    """Decide whether the run may go on, with all that was seen."""
-    return [target_gate(view), *(region_gate(view, verdict, name, mode, reason) for name in verdict.standing)]
+def gates(view: View, verdict: Verdict, mode: str, reason: str | None, *, returning: bool = False) -> list[Gate]:
+    """Decide whether the run may go on, with all that was seen. The databases of a target that returns may be down."""
+    return [
+        target_gate(view, OWN - {"sql"} if returning else OWN),
+        *(region_gate(view, verdict, name, mode, reason) for name in verdict.standing),
+    ]
 
 
-def target_gate(view: View) -> Gate:
+def target_gate(view: View, doors: frozenset[str] = OWN) -> Gate:
     """Refuse a target of which any door is shut. What Route 53 finds there shows once its databases take writes."""
     said = view.about(view.target)
-    shut = [item for item in said if item.says == "lost" and kind(item.vantage) in OWN]
+    shut = [item for item in said if item.says == "lost" and kind(item.vantage) in doors]
     return Gate(
         f"region {view.target}",
-        in_a_line(said),
+        in_short(said),
         "every door of the target answers",
         "refuse" if shut else "pass",
         next_action=f"mend {named([item.vantage for item in shut])} in {view.target}, then run again" if shut else None,
@@ -85,11 +105,11 @@ def target_gate(view: View) -> Gate:
 def region_gate(view: View, verdict: Verdict, region: str, mode: str, reason: str | None) -> Gate:
     """Decide about one region beside the target."""
     standing = verdict.standing[region]
-    observed = f"{standing}: {in_a_line(view.about(region))}"
+    observed = f"{standing}: {in_short(view.about(region))}"
     gate = f"region {region}"
     if mode == "switchover":
         return switchover_gate(gate, region, standing, observed)
-    if standing in ("lost", "left", "follows"):
+    if standing in ("lost", "left", "follows", "stands by"):
         return Gate(gate, observed, WANTED if standing == "lost" else "nothing that holds a primary")
     if region in verdict.lost:
         return Gate(gate, observed, WANTED, "override", f"operator: {reason}")
@@ -107,7 +127,7 @@ def region_gate(view: View, verdict: Verdict, region: str, mode: str, reason: st
 def switchover_gate(gate: str, region: str, standing: Standing, observed: str) -> Gate:
     """A planned move needs a region that lives, or one that everything has left already."""
     wanted = "a region that answers as a whole"
-    if standing in ("holds the primary", "follows", "left"):
+    if standing in ("holds the primary", "follows", "stands by", "left"):
         return Gate(gate, observed, wanted)
     return Gate(
         gate, observed, wanted, "refuse", next_action=f"mend {region}, or use recovery_mode=failover if it is lost"

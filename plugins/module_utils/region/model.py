@@ -14,10 +14,10 @@ from ..errors import BadInput
 from ..postgresql.model import Credentials, Member, MemberState, members_from
 from ..postgresql.vantage import Statement
 
-Standing = Literal["lost", "holds the primary", "left", "follows", "answers in part", "unclear"]
+Standing = Literal["lost", "holds the primary", "left", "follows", "stands by", "answers in part", "unclear"]
 """What a region beside the target is: dead for everybody; alive with a primary; alive, and all primaries are in the
-target by now; alive with standbys that work; alive, but its databases cannot be asked; not reached by us, and by nobody
-else confirmed to be dead."""
+target by now; alive with standbys that work; not known to be dead, and without a database that could hold a primary;
+alive, but its databases cannot be asked; not reached by us, and by nobody else confirmed to be dead."""
 
 
 @dataclass(frozen=True)

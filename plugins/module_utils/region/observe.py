@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,9 +33,24 @@ STAMP_SECONDS = 1.0
 Said = list[Statement]
 
 
+@dataclass(frozen=True)
+class Round:
+    """One round of questions: when it began, how long each may take, and where life was seen so far."""
+
+    begin: float
+    seconds: float
+    patience: float
+    alive: set[str]
+
+
 def look(platform: Platform, seconds: float, *, patience: float = 0.0) -> View:
-    """Ask everybody. With `patience` a word that may be from before the failure is waited for, once for a newer one."""
+    """Ask everybody.
+
+    With `patience` Route 53's checkers are heard a second time where what they said last may be from before the
+    failure, and nobody else has shown life in that region.
+    """
     begin = time.time()
+    alive = {platform.target}  # whose health shows once its databases take writes: nothing is waited for
     states: dict[str, Mapping[str, MemberState]] = {}
 
     def ask_database(database: Database) -> Said:
@@ -47,9 +63,15 @@ def look(platform: Platform, seconds: float, *, patience: float = 0.0) -> View:
         questions += [partial(cluster_words, region.name, *item, seconds) for item in region.clusters.items()]
     for zone in platform.zones:
         if zone.provider.startswith("route53"):
-            questions.append(partial(route53_words, zone, platform, begin, seconds, patience))
+            questions.append(partial(route53_words, zone, platform, Round(begin, seconds, patience, alive)))
+
+    def ask(question: Callable[[], Said]) -> Said:
+        said = question()
+        alive.update(item.member for item in said if item.says == "alive")
+        return said
+
     with ThreadPoolExecutor(max_workers=min(MAX_QUESTIONS, max(1, len(questions)))) as pool:
-        said = [item for answer in pool.map(lambda ask: ask(), questions) for item in answer]
+        said = [item for answer in pool.map(ask, questions) for item in answer]
     return View(platform.target, tuple(said), states)
 
 
@@ -115,35 +137,34 @@ def words(alive: bool | None) -> Says:
     return "cannot say" if alive is None else "alive" if alive else "lost"
 
 
-def route53_words(zone: Zone, platform: Platform, begin: float, seconds: float, patience: float) -> Said:
+def route53_words(zone: Zone, platform: Platform, work: Round) -> Said:
     """Ask what Route 53's checkers, who stand in many regions, say of each region's health."""
     vantage = f"route53 {zone.name.rstrip('.')}"
-    deadline = time.monotonic() + seconds + patience
     try:
-        api = route53.opened(zone, deadline)
+        api = route53.opened(zone, time.monotonic() + work.seconds + work.patience)
         holding = route53.read(api, zone)
         found: Said = []
         for region in platform.regions:
             checks = [one for one in route53.watching(holding, zone.records, region) if not one.disabled]
-            found += [check_word(api, vantage, region, one, begin, patience) for one in checks[:1]]
+            found += [check_word(api, vantage, region, one, work) for one in checks[:1]]
     except RecoveryError as error:
         trouble = f"{error.what}: {error.observed}" if error.observed else error.what
         return [Statement(vantage, name, "cannot say", trouble) for name in platform.regions if name in zone.targets]
     return found
 
 
-def check_word(api: Any, vantage: str, region: str, check: route53.Check, begin: float, patience: float) -> Statement:
+def check_word(api: Any, vantage: str, region: str, check: route53.Check, work: Round) -> Statement:
     """Give the checkers' word on one health check. A good one from before our own look proves nothing by now."""
     last = Statement(vantage, region, "cannot say", "its checkers have not looked yet")
 
     def settled() -> Statement | None:
         nonlocal last
         rows = api.call("get_health_check_status", HealthCheckId=check.id)["HealthCheckObservations"]
-        last = judged([row["StatusReport"] for row in rows if row.get("StatusReport")], vantage, region, begin)
-        return None if last.says == "cannot say" else last
+        last = judged([row["StatusReport"] for row in rows if row.get("StatusReport")], vantage, region, work.begin)
+        return None if last.says == "cannot say" and region not in work.alive else last
 
     try:
-        return wait_until(settled, seconds=patience, interval=POLL_SECONDS).value
+        return wait_until(settled, seconds=work.patience, interval=POLL_SECONDS).value
     except StepTimeout:
         return last
 

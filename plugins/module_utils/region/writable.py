@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ..postgresql.client import Session
 from ..postgresql.decide import Gate
@@ -48,4 +50,19 @@ def gate(database: str, target: str, state: MemberState) -> Gate:
         next_action=None
         if good
         else f"see what kept {database} from being promoted, and run the same again; names stay where they are",
+    )
+
+
+def store_gate(kind: str, target: str, result: Mapping[str, Any]) -> Gate:
+    """Judge what became of a kind of data store, by what its role gave."""
+    good = not result.get("failed") and result.get("target") == target
+    seen = f"taken over to {target}" if good else str(result.get("msg") or "its role did not come to its end")
+    return Gate(
+        f"writable {kind}",
+        seen,
+        f"every store of this kind takes writes in {target}",
+        "pass" if good else "refuse",
+        next_action=None
+        if good
+        else f"see what kept the {kind} stores, and run the same again; names stay where they are",
     )
