@@ -163,9 +163,11 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         begin = time.monotonic()
         run = self.opened(variables)
         host = str(variables.get("inventory_hostname") or "")
-        if self._task.args.get(LEFT_OUT):
+        failure = self._task.args.get(LEFT_OUT)
+        # A lease leaves out clusters, by the same word: that is a list.
+        if failure and isinstance(failure, Mapping):
             # Before the phase of the play is entered: where all are left out it never begins.
-            return result | left_out(host, self._task.args[LEFT_OUT])
+            return result | left_out(host, failure)
         try:
             entered = self._enter(run, variables)
             options = self._validated()
