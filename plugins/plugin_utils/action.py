@@ -165,7 +165,8 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         run = self.opened(variables)
         host = str(variables.get("inventory_hostname") or "")
         failure = self._task.args.get(LEFT_OUT)
-        if failure and isinstance(failure, Mapping):  # the lease has an option of that name as well, a list
+        # A lease leaves out clusters, by the same word: that is a list.
+        if failure and isinstance(failure, Mapping):
             # Before the phase of the play is entered: where all are left out it never begins.
             return result | left_out(host, failure)
         phase = None

@@ -113,6 +113,17 @@ def parser() -> Parser:
     _add_journal(readiness)
     readiness.set_defaults(command=_readiness, allow_data_loss=False, fence_statement=None)
 
+    lint = commands.add_parser("lint", help="find what a recovery would need and only the lost region has")
+    lint.add_argument(
+        "paths", nargs="*", metavar="PATH", help="checklists, roles or manifests; the collection's own else"
+    )
+    lint.add_argument("-i", "--inventory", action="append", default=[], metavar="PATH", help="with the description")
+    lint.add_argument(
+        "--lost", action="append", default=[], metavar="REGION", help="a region that may be lost; each primary one else"
+    )
+    _add_json(lint)
+    lint.set_defaults(command=_lint)
+
     status = commands.add_parser("status", help="say how a run stands; the newest without a name")
     status.add_argument("run", metavar="RUN", nargs="?")
     _add_json(status)
@@ -405,6 +416,18 @@ def _readiness(options: argparse.Namespace) -> int:
         run_id=options.run_id,
         journal=options.journal,
     )
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from . import lint
+
+    found = lint.lint(options.paths, options.inventory, options.lost)
+    if options.json:
+        _print_json(found.document())
+    else:
+        print("\n".join(found.lines()))
+    code: int = found.document()["exit_code"]
+    return code
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -211,6 +211,21 @@ def certificates(kubeconfig: str | None, context: str | None = None) -> dict[str
     return {what: text for what, text in found.items() if text}
 
 
+def used(kubeconfig: str | None, context: str | None = None) -> dict[str, str]:
+    """Give whom a context asks, as it is written: its server, and the words of its credential program."""
+    config = read(paths(kubeconfig))
+    name = context or str(config["current-context"] or next(iter(config["contexts"]), ""))
+    chosen, _ = pick(config, "contexts", name, "context")
+    cluster, _ = pick(config, "clusters", str(chosen.get("cluster", "")), "cluster")
+    user = pick(config, "users", str(chosen["user"]), "user")[0] if chosen.get("user") else {}
+    found = {"server": str(cluster.get("server") or "")}
+    if user.get("exec"):
+        words = [user["exec"].get("command"), *(user["exec"].get("args") or [])]
+        words += [f"{one.get('name')}={one.get('value')}" for one in user["exec"].get("env") or []]
+        found["credential program"] = " ".join(str(part) for part in words)
+    return found
+
+
 def paths(kubeconfig: str | None) -> list[Path]:
     """Give the files to read: the one named, those of KUBECONFIG that are there, or ~/.kube/config."""
     text = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"

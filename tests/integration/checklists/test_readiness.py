@@ -80,7 +80,7 @@ def test_a_healthy_platform_is_ready_and_stays_as_it_was(tmp_path: Path) -> None
     assert report["changed"] is False
     assert {check["role"] for check in report["checks"]} == {
         "recovery_run", "platform", "pg_observe", "pg_fence", "pg_promote", "data_integrity", "service_repoint",
-        "service_restart", "canary",
+        "service_restart", "canary", "scale_cluster",
     }  # fmt: skip
     told = verdicts(report)
     for region in (WEST, EAST):

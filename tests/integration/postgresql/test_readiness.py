@@ -34,7 +34,11 @@ def test_what_a_pair_lacks_is_named_and_nothing_else(pair: Pair) -> None:
     assert not any(" mask " in command or " stop " in command for command in pair.manager.commands)
     assert bad(pair, "verify", database="postgres", tables=["users"]) == {}
     assert bad(pair, "verify", database="postgres", tables=["users", "none"]) == {("east", "tables"): "not_ready"}
-    assert bad(pair, "verify", database="nothing", tables=["users"]) == {("east", "tables"): "not_ready"}
+    assert bad(pair, "verify", database="nothing", tables=["users"]) == {
+        ("east", "tables"): "not_ready",
+        ("east", "schema"): "unknown",
+        ("east", "extensions"): "unknown",
+    }
 
 
 def test_an_archive_that_fails_and_one_that_works_are_told_apart(pair: Pair) -> None:
@@ -50,6 +54,28 @@ def test_an_archive_that_fails_and_one_that_works_are_told_apart(pair: Pair) -> 
     pair.west.sql("SELECT pg_reload_conf()")
     pair.west.sql("SELECT pg_switch_wal()")
     wait_for(lambda: ("west", "archive") not in bad(pair, "confirm"))
+
+
+def test_a_standby_that_would_be_stopped_and_one_that_lacks_what_the_primary_has(pair: Pair) -> None:
+    # What a rebuild without a look at the configuration leaves behind.
+    pair.east.sql("SELECT pg_wal_replay_pause()")
+    wait_for(lambda: pair.east.sql("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
+    pair.west.sql("CREATE EXTENSION amcheck")
+    pair.west.sql("CREATE TABLE planted (id int)")
+    settings = pair.west.data / "postgresql.conf"
+    settings.write_text(settings.read_text() + "max_connections = 321\nmax_locks_per_transaction = 99\n")
+    pair.west.stop()
+    pair.west.start()
+    wait_for(lambda: ("west", "replication slot") not in bad(pair, "confirm"))
+    assert bad(pair, "confirm") == {
+        **BARE,
+        ("east", "standby follows"): "not_ready",
+        ("east", "parameters"): "not_ready",
+    }
+    assert bad(pair, "verify", database="postgres", tables=["users"]) == {
+        ("east", "schema"): "not_ready",
+        ("east", "extensions"): "not_ready",
+    }
 
 
 def test_a_standby_that_is_paused_and_a_primary_that_is_gone(pair: Pair) -> None:
