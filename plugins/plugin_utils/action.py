@@ -13,14 +13,14 @@ import importlib
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, phases, schema, sink
+from ansible_collections.platform.recovery.plugins.module_utils import apart, lease_homes, phases, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
 from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import Heartbeat
@@ -28,8 +28,10 @@ from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The option of those steps on one database that follow one on many.
+# The option of those steps on one database that follow one on many, and of an entry of `databases`.
 LEFT_OUT = "left_out"
+# Of verbs that work on one database: many in one task, each with its name and its own options.
+DATABASES = "databases"
 PLUGINS = "ansible_collections.platform.recovery.plugins"
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,6 +68,29 @@ def left_out(host: str, failure: Mapping[str, Any]) -> dict[str, Any]:
     """
     what = f"{host} is left out: {failure.get('what')}"
     return {**failure, "what": what, "msg": what, "left_out": True, "failed": True, "changed": False}
+
+
+def all_left_out(databases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give the result of a step on many databases of which none stands any more."""
+    failures = {entry["name"]: left_out(entry["name"], entry[LEFT_OUT]) for entry in databases}
+    what = "nothing is done: " + "; ".join(failure["what"] for failure in failures.values())
+    return {"what": what, "msg": what, "left_out": True, "failed": True, "changed": False, "failures": failures}
+
+
+def put_together(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Make one result of those of many databases."""
+    several = len(results) > 1
+    actions = [text for result in results.values() for text in result.get("next_actions") or []]
+    return {
+        "changed": any(result.get("changed") for result in results.values()),
+        "databases": dict(results),
+        "lines": [
+            f"[{name}] {line}" if several else line
+            for name, result in results.items()
+            for line in result.get("lines") or []
+        ],
+        "next_actions": list(dict.fromkeys(actions)),
+    }
 
 
 def advise(call: Call, result: Mapping[str, Any]) -> None:
@@ -134,6 +159,8 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
 
     MODULE: ClassVar[str]
     MAPS: ClassVar[frozenset[str]] = frozenset()
+    # Whether `act` works on one database, and a task may give many.
+    APART: ClassVar[bool] = False
     OPTIONS: ClassVar[dict[str, Any]]
 
     TRANSFERS_FILES = False
@@ -151,6 +178,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
     def act(self, call: Call) -> dict[str, Any]:
         """Do the work. Returns the task's result; raises RecoveryError."""
 
+    def side_by_side(self) -> contextlib.AbstractContextManager[None]:
+        """Surround the work on many databases, each of which has a thread."""
+        return contextlib.nullcontext()
+
     def opened(self, variables: Mapping[str, Any]) -> Run | None:
         """Give the run that this call belongs to."""
         return Run.from_vars(variables)
@@ -163,15 +194,19 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         begin = time.monotonic()
         run = self.opened(variables)
         host = str(variables.get("inventory_hostname") or "")
-        if self._task.args.get(LEFT_OUT):
-            # Before the phase of the play is entered: where all are left out it never begins.
+        databases = self._task.args.get(DATABASES) if self.APART else None
+        # Before the phase of the play is entered: where all are left out it never begins.
+        if databases and all(entry.get(LEFT_OUT) for entry in databases):
+            return result | all_left_out(databases)
+        if not databases and self._task.args.get(LEFT_OUT):
             return result | left_out(host, self._task.args[LEFT_OUT])
         try:
             entered = self._enter(run, variables)
-            options = self._validated()
+            each = {str(entry["name"]): self._of_database(entry) for entry in databases or []}
+            options = {} if each else self._validated(self._task.args)
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
-                run.learn_secrets(options)
+                run.learn_secrets(list(each.values()) if each else options)
             with guarding(variables) as guard:
                 call = Call(
                     options=options,
@@ -184,7 +219,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     failed=lambda name, error: self._failed(run, variables, {name: error}, error),
                 )
                 result.setdefault("changed", False)
-                result.update(self.act(call))
+                result.update(self._act_on_each(call, each) if each else self.act(call))
             if entered:
                 result |= {"entered": entered, "lines": [*entered["lines"], *result.get("lines", [])]}
             if not self._task.no_log:
@@ -194,6 +229,19 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             result.update({**self._failed(run, variables, failures, error), "failed": True})
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result
+
+    def _act_on_each(self, call: Call, each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Work on each database that still stands, all at the same time. Raises where it failed for all of them."""
+        before = {name: left_out(name, options[LEFT_OUT]) for name, options in each.items() if options.get(LEFT_OUT)}
+        standing = [name for name in each if name not in before]
+        with self.side_by_side():
+            results, failures = apart.attempt_all(
+                standing, lambda name: self.act(replace(call, options=dict(each[name])))
+            )
+        if not results:
+            raise apart.none_left(failures)
+        told = call.with_failures(put_together(results), failures)
+        return {**told, "failures": {**before, **told["failures"]}}
 
     def _failed(
         self, run: Run | None, variables: Mapping[str, Any], failures: Mapping[str, RecoveryError], error: RecoveryError
@@ -213,8 +261,13 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         phase = phases.declared(value, str(variables.get("ansible_play_name") or ""))
         return phases.enter(run, phase) if run and phase else None
 
-    def _validated(self) -> dict[str, Any]:
-        checker = schema.Validator(maps=self.MAPS)
-        options, problems = checker.check(self.OPTIONS, self._task.args)
-        schema.refuse(problems, f"The call of {self.MODULE}", "correct the key named here and run again")
+    def _of_database(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the options for one of many databases: its own, and those that all have in common."""
+        common = {name: value for name, value in self._task.args.items() if name not in (DATABASES, LEFT_OUT)}
+        own = {name: value for name, value in entry.items() if name != "name"}
+        return self._validated({**common, **own}, f" for {entry['name']}")
+
+    def _validated(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        options, problems = schema.Validator(maps=self.MAPS).check(self.OPTIONS, given)
+        schema.refuse(problems, f"The call of {self.MODULE}{where}", "correct the key named here and run again")
         return options
