@@ -202,11 +202,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
             return result | left_out(host, self._task.args[LEFT_OUT])
         try:
             entered = self._enter(run, variables)
-            each = {str(entry["name"]): self._of_database(entry) for entry in databases or []}
-            options = {} if each else self._validated(self._task.args)
+            options = {} if databases else self._validated(self._task.args)
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
-                run.learn_secrets(list(each.values()) if each else options)
+                run.learn_secrets(self._task.args if databases else options)
             with guarding(variables) as guard:
                 call = Call(
                     options=options,
@@ -219,7 +218,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     failed=lambda name, error: self._failed(run, variables, {name: error}, error),
                 )
                 result.setdefault("changed", False)
-                result.update(self._act_on_each(call, each) if each else self.act(call))
+                result.update(self._act_on_each(call, databases) if databases else self.act(call))
             if entered:
                 result |= {"entered": entered, "lines": [*entered["lines"], *result.get("lines", [])]}
             if not self._task.no_log:
@@ -230,14 +229,16 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         result["seconds"] = round(time.monotonic() - begin, 4)
         return result
 
-    def _act_on_each(self, call: Call, each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    def _act_on_each(self, call: Call, databases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Work on each database that still stands, all at the same time. Raises where it failed for all of them."""
-        before = {name: left_out(name, options[LEFT_OUT]) for name, options in each.items() if options.get(LEFT_OUT)}
-        standing = [name for name in each if name not in before]
+        before = {entry["name"]: left_out(entry["name"], entry[LEFT_OUT]) for entry in databases if entry.get(LEFT_OUT)}
+        standing = {entry["name"]: entry for entry in databases if entry["name"] not in before}
+
+        def work(name: str) -> dict[str, Any]:
+            return self.act(replace(call, options=self._of_database(standing[name])))
+
         with self.side_by_side():
-            results, failures = apart.attempt_all(
-                standing, lambda name: self.act(replace(call, options=dict(each[name])))
-            )
+            results, failures = apart.attempt_all(list(standing), work)
         if not results:
             raise apart.none_left(failures)
         told = call.with_failures(put_together(results), failures)

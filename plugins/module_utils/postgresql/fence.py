@@ -48,6 +48,7 @@ class HalfDone:
         self.interrupted = threading.Event()
         self._got: list[int] = []
         self._busy = 0
+        self._deferred = False
         self._watched = False
         self._lock = threading.Lock()
 
@@ -67,7 +68,8 @@ class HalfDone:
             # First this and then the other: who begins meanwhile does it in the opposite order.
             self._got.append(number)
             self.interrupted.set()
-            if not self._busy:
+            self._deferred = self._busy > 0
+            if not self._deferred:
                 restore()
                 os.kill(os.getpid(), number)
 
@@ -94,7 +96,7 @@ class HalfDone:
             with self._lock:
                 self._busy -= 1
                 last = not self._busy
-            if last and self._got:
+            if last and self._deferred:
                 os.kill(os.getpid(), self._got[0])
         self.heed()
 
