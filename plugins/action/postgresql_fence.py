@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.platform.recovery.plugins.module_utils.errors import StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, provided, steps
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.client import Session
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.decide import Gate
@@ -19,6 +22,16 @@ class ActionModule(RecoveryAction):
 
     MODULE = "postgresql_fence"
     MAPS = steps.MAPS
+    APART = True
+
+    @functools.cached_property
+    def half_done(self) -> fence.HalfDone:
+        """What all databases of this task share: one process has one way to be ended."""
+        return fence.HalfDone()
+
+    def side_by_side(self) -> contextlib.AbstractContextManager[None]:
+        """Hear the signals that the databases' threads do not get."""
+        return self.half_done.watching()
 
     def act(self, call: Call) -> dict[str, Any]:
         """Survey, choose a step for each member beside the target, do it, prove it."""
@@ -26,7 +39,7 @@ class ActionModule(RecoveryAction):
         if options["statement"]:
             steps.require_reason(options, "statement")
         members, credentials = steps.inputs(options)
-        request = replace(request_from(options), guard=call.guard)
+        request = replace(request_from(options), guard=call.guard, half_done=self.half_done)
         with provided.provider_of(members, call.guard, credentials) as provider:
             return self._fence(call, request, provider)
 
@@ -40,8 +53,10 @@ class ActionModule(RecoveryAction):
         runner = fence.Runner(members, credentials, request, states, units, provider)
         chosen = runner.choose()
         refuse_hindered(call, runner, chosen)
-        dry = call.check or request.mode == "plan"
+        dry = call.check or request.mode == "plan" or options["state"] == "verified"
         outcomes = runner.foretell(chosen) if dry else runner.carry_out(chosen)
+        if options["state"] == "verified":
+            refuse_unfenced(call, outcomes)
         # What is said of the future is no decision; what happened is journalled even if the next member fails.
         steps.record(call.run, [] if dry else [gate_of(item, request) for item in outcomes])
         journal(call, outcomes, dry)
@@ -69,6 +84,18 @@ def refuse_hindered(call: Call, runner: fence.Runner, chosen: dict[str, fence.St
     if found:
         steps.record(call.run, [found])
         steps.refuse([found], f"{call.options['target']} cannot become the primary, so nothing is fenced", [])
+
+
+def refuse_unfenced(call: Call, foretold: list[fence.Fenced]) -> None:
+    """Find all fenced. Raises StepFailed."""
+    missing = [item for item in foretold if item.changed]
+    if missing:
+        raise StepFailed(
+            f"{', '.join(item.member for item in missing)} is not fenced (any more)",
+            wanted="every member beside the target stopped for good, or a standby",
+            observed="; ".join(f"{item.member}: {item.observed}" for item in missing),
+            next_action=f"find out who started it; run the recovery to {call.options['target']} again, it fences again",
+        )
 
 
 def journal(call: Call, outcomes: list[fence.Fenced], dry: bool) -> None:

@@ -21,6 +21,7 @@ class ActionModule(RecoveryAction):
 
     MODULE = "postgresql_integrity"
     MAPS = steps.MAPS
+    APART = True
 
     def act(self, call: Call) -> dict[str, Any]:
         """Count, sum, verify; then wait for the applications."""

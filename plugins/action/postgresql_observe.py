@@ -33,6 +33,7 @@ class ActionModule(RecoveryAction):
 
     MODULE = "postgresql_observe"
     MAPS = steps.MAPS
+    APART = True
 
     def act(self, call: Call) -> dict[str, Any]:
         """Look, judge, and refuse where that is the purpose."""

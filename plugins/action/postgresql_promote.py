@@ -36,6 +36,7 @@ class ActionModule(RecoveryAction):
 
     MODULE = "postgresql_promote"
     MAPS = steps.MAPS
+    APART = True
 
     def act(self, call: Call) -> dict[str, Any]:
         """Look once more, decide, promote, prove a write."""

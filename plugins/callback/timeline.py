@@ -349,7 +349,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
 
     def _show(self, result: Any, data: Mapping[str, Any]) -> None:
         lines = data.get("lines")
-        where = f"[{result._host.get_name()}] " if len(self._hosts) > 1 else ""
+        # What is one task for all hosts says itself of which it speaks.
+        where = f"[{result._host.get_name()}] " if len(self._hosts) > 1 and not result._task.run_once else ""
         if isinstance(lines, list) and lines:
             for line in lines:
                 self._tell(f"{where}{self._redacted(line)}")
@@ -364,6 +365,8 @@ class CallbackModule(Default):  # type: ignore[misc]  # ansible-core ships no ty
         if not result._task.action.startswith(OURS) or not isinstance(failures, Mapping):
             return
         for name, failure in failures.items():
+            if failure.get("left_out"):
+                continue  # told by the step that failed for it
             self._play_failed = True
             self._explain(result, failure, ignored=False, host=name)
 

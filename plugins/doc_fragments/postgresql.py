@@ -223,10 +223,24 @@ options:
 options:
   left_out:
     description: >-
-      What failed for this database in an earlier step on many, an entry of C(failures) of M(platform.recovery.workload_repoint) and its kind.
-      The task then does nothing and fails with it, so that the database is left out of all that follows.
+      What failed for this database in an earlier step on many, an entry of that step's C(failures). The task then does nothing and fails with
+      it, so that the database is left out of all that follows. In an entry of O(databases) it leaves that one out.
     type: dict
     default: {}
+"""
+
+    DATABASES = r"""
+options:
+  databases:
+    description:
+      - Many databases in one task, each with its C(name) and with those options of this module in which it differs from the task's own. Where
+        one has an option, the task's counts for it no more.
+      - They are worked on at the same time, and what stands in the way of one, or fails for it, concerns that one alone. It is
+        journalled as that database's failure, RV(failures) names it, and the task goes on. The task fails if none is left.
+      - The results are in RV(databases), by name.
+    type: list
+    elements: dict
+    default: []
 """
 
     TARGET = r"""

@@ -21,11 +21,15 @@ extends_documentation_fragment:
   - platform.recovery.postgresql
   - platform.recovery.postgresql.target
   - platform.recovery.postgresql.evidence
+  - platform.recovery.postgresql.left_out
+  - platform.recovery.postgresql.databases
 options:
   state:
-    description: V(fenced), or V(released) to let applications write again after a drain that was cut short.
+    description:
+      - V(fenced), or V(released) to let applications write again after a drain that was cut short.
+      - V(verified) changes nothing and fails where a member would have to be fenced.
     type: str
-    choices: [fenced, released]
+    choices: [fenced, released, verified]
     default: fenced
   statement:
     description: A statement that the old primary is down, where no channel can prove it. Needs O(reason).
@@ -78,6 +82,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+databases:
+  description: The result for each database by its name, as it is returned for one. Those that failed are not in it.
+  returned: where O(databases) is given
+  type: dict
+failures:
+  description: What failed for some databases, by name, those that an earlier step left out included.
+  returned: where O(databases) is given
+  type: dict
 fenced:
   description: "A mapping of each member beside the target to the proof: V(stopped), V(standby), V(statement) or V(none)."
   returned: always

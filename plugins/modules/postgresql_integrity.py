@@ -17,6 +17,7 @@ requirements: [psycopg2 in the Python that runs Ansible]
 extends_documentation_fragment:
   - platform.recovery.postgresql
   - platform.recovery.postgresql.left_out
+  - platform.recovery.postgresql.databases
 options:
   database:
     description: The SQL database that holds the tables.
@@ -69,6 +70,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+databases:
+  description: The result for each database by its name, as it is returned for one. Those that failed are not in it.
+  returned: where O(databases) is given
+  type: dict
+failures:
+  description: What failed for some databases, by name, those that an earlier step left out included.
+  returned: where O(databases) is given
+  type: dict
 tables:
   description: Rows, checksum and a note by table.
   returned: always

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - platform.recovery.postgresql.loss
   - platform.recovery.postgresql.evidence
   - platform.recovery.postgresql.left_out
+  - platform.recovery.postgresql.databases
 options:
   purpose:
     description:
@@ -120,6 +121,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+databases:
+  description: The result for each database by its name, as it is returned for one. Those that failed are not in it.
+  returned: where O(databases) is given
+  type: dict
+failures:
+  description: What failed for some databases, by name, those that an earlier step left out included.
+  returned: where O(databases) is given
+  type: dict
 standing:
   description:
     - V(healthy), one primary beside the target answers; V(converged), the target is the primary and no other member answers as one.

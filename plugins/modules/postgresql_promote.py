@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - platform.recovery.postgresql.target
   - platform.recovery.postgresql.loss
   - platform.recovery.postgresql.left_out
+  - platform.recovery.postgresql.databases
 options:
   fenced:
     description: "A mapping of a member's name to the proof of its fence: RV(platform.recovery.postgresql_fence#module:fenced)."
@@ -64,6 +65,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+databases:
+  description: The result for each database by its name, as it is returned for one. Those that failed are not in it.
+  returned: where O(databases) is given
+  type: dict
+failures:
+  description: What failed for some databases, by name, those that an earlier step left out included.
+  returned: where O(databases) is given
+  type: dict
 target:
   description: The primary now.
   returned: always

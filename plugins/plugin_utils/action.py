@@ -13,14 +13,14 @@ import importlib
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.platform.recovery.plugins.module_utils import lease_homes, phases, schema, sink
+from ansible_collections.platform.recovery.plugins.module_utils import apart, lease_homes, phases, schema, sink
 from ansible_collections.platform.recovery.plugins.module_utils.errors import PreconditionFailed, RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.report_path import STEP_EVENT
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
@@ -29,8 +29,10 @@ from ansible_collections.platform.recovery.plugins.plugin_utils.heartbeat import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The option of those steps on one database that follow one on many.
+# The option of those steps on one database that follow one on many, and of an entry of `databases`.
 LEFT_OUT = "left_out"
+# Of verbs that work on one database: many in one task, each with its name and its own options.
+DATABASES = "databases"
 PLUGINS = "ansible_collections.platform.recovery.plugins"
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -67,6 +69,29 @@ def left_out(host: str, failure: Mapping[str, Any]) -> dict[str, Any]:
     """
     what = f"{host} is left out: {failure.get('what')}"
     return {**failure, "what": what, "msg": what, "left_out": True, "failed": True, "changed": False}
+
+
+def all_left_out(databases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give the result of a step on many databases of which none stands any more."""
+    failures = {entry["name"]: left_out(entry["name"], entry[LEFT_OUT]) for entry in databases}
+    what = "nothing is done: " + "; ".join(failure["what"] for failure in failures.values())
+    return {"what": what, "msg": what, "left_out": True, "failed": True, "changed": False, "failures": failures}
+
+
+def put_together(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Make one result of those of many databases."""
+    several = len(results) > 1
+    actions = [text for result in results.values() for text in result.get("next_actions") or []]
+    return {
+        "changed": any(result.get("changed") for result in results.values()),
+        "databases": dict(results),
+        "lines": [
+            f"[{name}] {line}" if several else line
+            for name, result in results.items()
+            for line in result.get("lines") or []
+        ],
+        "next_actions": list(dict.fromkeys(actions)),
+    }
 
 
 def advise(call: Call, result: Mapping[str, Any]) -> None:
@@ -135,6 +160,8 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
 
     MODULE: ClassVar[str]
     MAPS: ClassVar[frozenset[str]] = frozenset()
+    # Whether `act` works on one database, and a task may give many.
+    APART: ClassVar[bool] = False
     OPTIONS: ClassVar[dict[str, Any]]
 
     TRANSFERS_FILES = False
@@ -152,6 +179,10 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
     def act(self, call: Call) -> dict[str, Any]:
         """Do the work. Returns the task's result; raises RecoveryError."""
 
+    def side_by_side(self) -> contextlib.AbstractContextManager[None]:
+        """Surround the work on many databases, each of which has a thread."""
+        return contextlib.nullcontext()
+
     def opened(self, variables: Mapping[str, Any]) -> Run | None:
         """Give the run that this call belongs to."""
         return Run.from_vars(variables)
@@ -164,19 +195,22 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         begin = time.monotonic()
         run = self.opened(variables)
         host = str(variables.get("inventory_hostname") or "")
-        failure = self._task.args.get(LEFT_OUT)
+        databases = self._task.args.get(DATABASES) if self.APART else None
+        # Before the phase of the play is entered: where all are left out it never begins.
+        if databases and all(entry.get(LEFT_OUT) for entry in databases):
+            return result | all_left_out(databases)
+        failure = None if databases else self._task.args.get(LEFT_OUT)
         # A lease leaves out clusters, by the same word: that is a list.
         if failure and isinstance(failure, Mapping):
-            # Before the phase of the play is entered: where all are left out it never begins.
             return result | left_out(host, failure)
         phase = None
         try:
             phase = self._phase(run, variables)
             entered = phases.enter(run, phase) if run and phase else None
-            options = self._validated()
+            options = {} if databases else self._validated(self._task.args)
             if run:
                 # A password that came from a lookup or a vault is known here for the first time.
-                run.learn_secrets(options)
+                run.learn_secrets(self._task.args if databases else options)
             with guarding(variables) as guard:
                 call = Call(
                     options=options,
@@ -189,7 +223,7 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     failed=lambda name, error: self._failed(run, variables, {name: error}, error),
                 )
                 result.setdefault("changed", False)
-                result.update(self.act(call))
+                result.update(self._act_on_each(call, databases) if databases else self.act(call))
             if entered:
                 result |= {"entered": entered, "lines": [*entered["lines"], *result.get("lines", [])]}
             if not self._task.no_log:
@@ -204,6 +238,21 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
                     STEP_EVENT, phase=phase.name, host=host, task=self._task.get_name(), seconds=result["seconds"]
                 )
         return result
+
+    def _act_on_each(self, call: Call, databases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Work on each database that still stands, all at the same time. Raises where it failed for all of them."""
+        before = {entry["name"]: left_out(entry["name"], entry[LEFT_OUT]) for entry in databases if entry.get(LEFT_OUT)}
+        standing = {entry["name"]: entry for entry in databases if entry["name"] not in before}
+
+        def work(name: str) -> dict[str, Any]:
+            return self.act(replace(call, options=self._of_database(standing[name])))
+
+        with self.side_by_side():
+            results, failures = apart.attempt_all(list(standing), work)
+        if not results:
+            raise apart.none_left(failures)
+        told = call.with_failures(put_together(results), failures)
+        return {**told, "failures": {**before, **told["failures"]}}
 
     def _failed(
         self, run: Run | None, variables: Mapping[str, Any], failures: Mapping[str, RecoveryError], error: RecoveryError
@@ -222,8 +271,13 @@ class RecoveryAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no
         value = self._templar.template(variables.get(phases.VARIABLE)) if run else None
         return phases.declared(value, str(variables.get("ansible_play_name") or ""))
 
-    def _validated(self) -> dict[str, Any]:
-        checker = schema.Validator(maps=self.MAPS)
-        options, problems = checker.check(self.OPTIONS, self._task.args)
-        schema.refuse(problems, f"The call of {self.MODULE}", "correct the key named here and run again")
+    def _of_database(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the options for one of many databases: its own, and those that all have in common."""
+        common = {name: value for name, value in self._task.args.items() if name not in (DATABASES, LEFT_OUT)}
+        own = {name: value for name, value in entry.items() if name != "name"}
+        return self._validated({**common, **own}, f" for {entry['name']}")
+
+    def _validated(self, given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        options, problems = schema.Validator(maps=self.MAPS).check(self.OPTIONS, given)
+        schema.refuse(problems, f"The call of {self.MODULE}{where}", "correct the key named here and run again")
         return options

@@ -75,6 +75,41 @@ def on_services(kubeconfig: str, broken: list[str], way: str = "missing") -> lis
     return [*opening, configure, after | {"vars": {"recovery_phase": {"name": "verify"}}}, close]
 
 
+def on_databases(broken: list[str], *, first_lost: bool = False) -> list[dict[str, Any]]:
+    """Give a checklist of which each step is one task for all databases themselves."""
+    member = {"host": "127.0.0.1", "port": 1, "sslmode": "disable"}
+    entries = [
+        {
+            "name": name,
+            "target": "nowhere" if name in broken else "east",
+            "left_out": {"what": "gone"} if first_lost else {},
+        }
+        for name in NAMES
+    ]
+    look = {
+        "members": {"east": member},
+        "credentials": {"user": "nobody", "password": "said-to-nobody"},
+        "target": "east",
+    }
+    later = [
+        {**entry, "target": "east", "left_out": f"{{{{ seen.failures['{entry['name']}'] | default({{}}) }}}}"}
+        for entry in entries
+    ]
+    step = {
+        "platform.recovery.postgresql_observe": {**look, "databases": entries},
+        "run_once": True,
+        "register": "seen",
+    }
+    after = {"platform.recovery.postgresql_observe": {**look, "databases": later}, "run_once": True, "register": "seen"}
+    shown = checkpoint(
+        "observation", what="went on: {{ seen.databases | sort | join(' ') }}; not: {{ seen.failures | join(' ') }}"
+    )
+    *opening, first, second, close = checklist()
+    first["tasks"] = [checkpoint("phase", phase="confirm"), {"name": "Look", **step}]
+    second["tasks"] = [{"name": "Look again", **after}, {**shown, "run_once": True}]
+    return [*opening, first, second | {"vars": {"recovery_phase": {"name": "verify"}}}, close]
+
+
 def run(folder: Path, broken: str, plays: list[dict[str, Any]] | None = None) -> tuple[int, str, dict[str, Any]]:
     local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     names: dict[str, Any] = {name: {} for name in NAMES}
@@ -161,6 +196,34 @@ def test_refusals_by_a_step_on_all_services_end_as_those_of_each(services: str, 
     outcomes = [entry["outcome"] for entry in report["database_results"]]
     assert outcomes == ["recovered", "refused", "refused", "refused", "refused"]
     assert (code, report["exit_code"]) == (2, 2)
+
+
+def test_a_step_on_all_databases_drops_out_only_the_one_that_fails(tmp_path: Path) -> None:
+    code, output, report = run(tmp_path, "", on_databases(["db03"]))
+    outcomes = {entry["name"]: (entry["outcome"], entry["phase"]) for entry in report["database_results"]}
+    assert outcomes == {**dict.fromkeys(NAMES, ("recovered", None)), "db03": ("failed", "confirm")}, output
+    assert (code, report["exit_code"], report["outcome"]) == (2, 2, "failed")
+    assert [(failure["host"], failure["task"]) for failure in report["failures"]] == [("db03", "Look")]
+    assert output.count("✘ Look on db03: ") == 1, output
+    assert "✘ Look again" not in output
+    assert "[db01] east: " in output
+    assert "went on: db00 db01 db02 db04; not: db03" in [entry["text"] for entry in report["timeline"]]
+    assert "said-to-nobody" not in output + json.dumps(report)
+
+
+def test_a_step_that_fails_for_every_database_names_each_and_nothing_follows(tmp_path: Path) -> None:
+    code, output, report = run(tmp_path, "", on_databases(NAMES))
+    assert code == 2, output
+    assert {entry["outcome"] for entry in report["database_results"]} == {"failed"}
+    assert [failure["host"] for failure in report["failures"]] == NAMES
+    assert "Look again" not in output
+
+
+def test_where_every_database_is_left_out_the_phase_never_begins(tmp_path: Path) -> None:
+    code, output, report = run(tmp_path, "", on_databases([], first_lost=True))
+    assert code == 2
+    assert "db04 is left out: gone" in output
+    assert [phase["name"] for phase in report["phases"]] == ["confirm"]  # which the checklist entered itself
 
 
 def test_where_all_fail_none_is_said_to_be_recovered(tmp_path: Path) -> None:

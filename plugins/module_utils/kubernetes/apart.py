@@ -1,19 +1,16 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One task for the workloads of many databases: each is worked on by itself, and one that fails stops no other.
-
-A thread each and not a process each: what Ansible needs to begin a task costs more than most of these verbs.
-"""
+"""The workloads of many databases in one task: their options taken apart, and their results put together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import BadInput, PreconditionFailed, RecoveryError, StepFailed
+from ..apart import attempt_all, none_left
+from ..errors import RecoveryError
 from ..report_words import counted
-from .bulk import run_all
 from .fleet import NO_WORKLOAD
 
 SHOWN = 3
@@ -36,15 +33,7 @@ def apart(options: Options, work: Work) -> tuple[Result, dict[str, RecoveryError
     if len(own) == 1:
         return joined({name: work(given, "") for name, given in own.items()}), {}
 
-    def attempt(name: str) -> Result | RecoveryError:
-        try:
-            return work(own[name], name)
-        except RecoveryError as error:
-            return error
-
-    answers = run_all({name: [name] for name in own}, attempt, concurrency=1)
-    failures = {name: answer for name in own if isinstance(answer := answers[name], RecoveryError)}
-    results = {name: answer for name in own if isinstance(answer := answers[name], dict)}
+    results, failures = attempt_all(list(own), lambda name: work(own[name], name))
     if not results:
         raise none_left(failures)
     return joined(results), failures
@@ -55,20 +44,6 @@ def of_database(options: Options, database: Mapping[str, Any]) -> Options:
     own = {key: database[key] for key in ("clusters", "workloads", "lost_clusters")}
     value = database["value"]
     return {**options, **own, **({} if value is None else {"value": value})}
-
-
-def none_left(failures: Mapping[str, RecoveryError]) -> RecoveryError:
-    """Make the error of several databases of which each has one."""
-    kinds = {type(error) for error in failures.values()}
-    kind = next((kind for kind in (PreconditionFailed, BadInput) if kinds == {kind}), StepFailed)
-    error = kind(
-        f"It could be done for none of {counted(len(failures), 'database')}",
-        observed="; ".join(f"{name}: {one.what}" for name, one in failures.items()),
-        next_action=next(one.next_action for one in failures.values()),
-        changed=any(one.fields.get("changed") for one in failures.values()),
-    )
-    error.each = failures
-    return error
 
 
 def joined(results: Mapping[str, Result]) -> Result:

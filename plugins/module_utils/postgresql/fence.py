@@ -38,6 +38,79 @@ class Interrupted(Exception):
     """This process was told to end."""
 
 
+class HalfDone:
+    """Obeys a signal that ends this process only when nothing is half done.
+
+    Ansible's workers end at once, past every `finally`: a drain that is cancelled would leave a living primary that
+    refuses writes. Several databases may be fenced at a time, each in a thread; signals reach the main one.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = threading.Event()
+        self._got: list[int] = []
+        self._busy = 0
+        self._deferred = False
+        self._watched = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hear the signals of this process, in its main thread. Raises StepFailed where one has come."""
+        if self._watched or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def note(number: int, _frame: object) -> None:
+            # First this and then the other: who begins meanwhile does it in the opposite order.
+            self._got.append(number)
+            self.interrupted.set()
+            self._deferred = self._busy > 0
+            if not self._deferred:
+                restore()
+                os.kill(os.getpid(), number)
+
+        for number in before:
+            signal.signal(number, note)
+        self._watched = True
+        try:
+            yield
+        finally:
+            self._watched = False
+            restore()
+        self.heed()
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Let nothing end this process until this is done or undone. Raises StepFailed where it was to end."""
+        with self._lock:
+            self._busy += 1
+        try:
+            self.heed()
+            with suppress(Interrupted):
+                yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                last = not self._busy
+            if last and self._deferred:
+                os.kill(os.getpid(), self._got[0])
+        self.heed()
+
+    def heed(self) -> None:
+        """Go no further if this process is to end. Raises StepFailed."""
+        if self.interrupted.is_set():
+            raise StepFailed(
+                "The fence was interrupted",
+                observed=signal.Signals(self._got[0]).name if self._got else "the process is to end",
+                next_action="what it had begun was undone; run the same again",
+            )
+
+
 OLD_SESSIONS = """
 SELECT count(*), count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND backend_start <= %s::timestamptz AND pid <> ALL (%s)
@@ -61,8 +134,8 @@ class FenceRequest:
     tables: tuple[str, ...] = ()
     table_seconds: float = 0.5
     evidence: tuple[Evidence, ...] = ()
-    interrupted: threading.Event = field(default_factory=threading.Event, compare=False)
-    """Set when somebody wants this process to end: what is half done is undone first."""
+    half_done: HalfDone = field(default_factory=HalfDone, compare=False, repr=False)
+    """What is half done is undone before this process ends."""
     guard: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
     """Asked before each change; raises LeaseLost where another run has taken over."""
 
@@ -124,35 +197,6 @@ def choose(situation: Situation, *, mode: Mode, target_is_primary: bool, stateme
         # What could be refused has happened. The applications are with the target, and are not stopped once more.
         return "note"
     return "rely" if statement else "refuse"
-
-
-@contextmanager
-def obeying_later(interrupted: threading.Event) -> Iterator[None]:
-    """Obey a signal that ends this process only when nothing is half done.
-
-    Ansible's workers end at once, past every `finally`: a drain that is cancelled would leave a living primary that
-    refuses writes.
-    """
-    got: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        got.append(number)
-        interrupted.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with suppress(Interrupted):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if got:
-        os.kill(os.getpid(), got[0])
-        raise StepFailed(
-            "The fence was interrupted",
-            observed=signal.Signals(got[0]).name,
-            next_action="what it had begun was undone; run the same again",
-        )
 
 
 def survey(
@@ -502,7 +546,7 @@ class Drain:
 
     def heed(self) -> None:
         """Go no further if this process is to end. Raises Interrupted."""
-        if self.request.interrupted.is_set():
+        if self.request.half_done.interrupted.is_set():
             raise Interrupted
 
 
@@ -630,8 +674,11 @@ class Runner:
         """Do it, for all members at once."""
         if not chosen:
             return []
-        with obeying_later(self.request.interrupted), ThreadPoolExecutor(max_workers=len(chosen)) as pool:
-            return list(pool.map(lambda name: self.one(self.situations[name], chosen[name]), chosen))
+        half_done = self.request.half_done
+        outcomes: list[Fenced] = []
+        with half_done.watching(), half_done.begun(), ThreadPoolExecutor(max_workers=len(chosen)) as pool:
+            outcomes += pool.map(lambda name: self.one(self.situations[name], chosen[name]), chosen)
+        return outcomes
 
     def one(self, situation: Situation, step: Step) -> Fenced:
         """Take one member through its step."""

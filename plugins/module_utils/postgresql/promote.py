@@ -13,8 +13,12 @@ from ..waiting import wait_until
 from .client import ServerError, Session
 
 POLL_SECONDS = 0.002
+# Who has waited longer asks less often: where twenty promote on the same machine, the questions are what they wait for.
+POLL_SHARE = 0.05
 FOLLOW_SECONDS = 0.02
+# Each nudge doubles the time to the next: every process of the server reads its settings anew.
 NUDGE_SECONDS = 0.02
+MOST_NUDGE_SECONDS = 0.5
 PREFIX = "platform.recovery"
 
 
@@ -34,15 +38,16 @@ def promote(session: Session, *, seconds: float, clock: Callable[[], float] = ti
     well, but would stay behind if the controller died here.
     """
     begin = clock()
-    nudges = 0
+    nudges, nudge_at = 0, begin + NUDGE_SECONDS
 
     def promoted() -> bool:
-        nonlocal nudges
+        nonlocal nudges, nudge_at
         if not session.value("SELECT pg_is_in_recovery()"):
             return True
-        if clock() - begin > NUDGE_SECONDS * (nudges + 1):
+        if clock() > nudge_at:
             session.run("SELECT pg_reload_conf()")
             nudges += 1
+            nudge_at = clock() + min(MOST_NUDGE_SECONDS, NUDGE_SECONDS * 2**nudges)
         return False
 
     name = session.member.name
@@ -78,6 +83,10 @@ def follow(session: Session, *, seconds: float, clock: Callable[[], float] = tim
 def wait_for(promoted: Callable[[], bool], seconds: float, name: str) -> float:
     """Wait for the end of recovery; a lost server ends the wait at once."""
     lost: list[ServerError] = []
+    begin = time.monotonic()
+
+    def pause(interval: float) -> None:
+        time.sleep(max(interval, (time.monotonic() - begin) * POLL_SHARE))
 
     def probe() -> bool:
         try:
@@ -87,7 +96,9 @@ def wait_for(promoted: Callable[[], bool], seconds: float, name: str) -> float:
             return True
 
     try:
-        waited = wait_until(probe, seconds=seconds, interval=POLL_SECONDS, describe=f"{name} to end its recovery")
+        waited = wait_until(
+            probe, seconds=seconds, interval=POLL_SECONDS, describe=f"{name} to end its recovery", sleep=pause
+        )
     except StepTimeout as error:
         raise StepTimeout(
             f"{name} was told to promote and is still in recovery after {seconds:g} s",

@@ -246,6 +246,16 @@ def test_a_cancelled_drain_lets_applications_write_again(pair: Pair, number: sig
     assert pair.manager.masked == set()
 
 
+def test_a_fence_is_verified_without_a_change(pair: Pair) -> None:
+    pair.west.kill()
+    with pytest.raises(StepFailed, match="west is not fenced"):
+        call("fence", members=pair.options(), state="verified")
+    assert pair.manager.masked == set()
+    call("fence", members=pair.options())
+    verified = call("fence", members=pair.options(), state="verified")
+    assert (verified["fenced"], verified["changed"]) == (STOPPED, False)
+
+
 def test_an_interrupted_drain_can_be_released(pair: Pair) -> None:
     with pair.west.session() as session:
         session.run("ALTER SYSTEM SET default_transaction_read_only = on")
