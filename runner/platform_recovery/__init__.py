@@ -41,7 +41,18 @@ if TYPE_CHECKING:
         StepEnded,
         StepFailed,
     )
-    from .result import Cancelled, CheckFound, DatabaseResult, DecisionMade, Failure, Objective, Outage, Phase, Result, Validation
+    from .result import (
+        Cancelled,
+        CheckFound,
+        DatabaseResult,
+        DecisionMade,
+        Failure,
+        Objective,
+        Outage,
+        Phase,
+        Result,
+        Validation,
+    )
     from .session import Run, run, start
 
 __version__ = "0.1.0"
@@ -80,6 +91,7 @@ __all__ = [
     "Status",
     "StepEnded",
     "StepFailed",
+    "Validation",
     "WrongCall",
     "attach",
     "launch",
@@ -101,6 +113,7 @@ _HOMES = {
         "Outage",
         "Phase",
         "Result",
+        "Validation",
     ),
     "session": ("Run", "run", "start"),
 }

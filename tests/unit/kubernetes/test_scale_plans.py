@@ -431,7 +431,7 @@ def test_a_thousand_cost_a_patch_each_and_a_few_lists(fake: FakeApi) -> None:
     assert (result["total"], result["scaled"]) == (1000, 1000)
     assert len(fake.asked("PATCH")) == 1000
     assert len(fake.asked("GET")) <= 10, "one of each kind, and the workloads once more"
-    assert fake.connections <= 20
+    assert fake.connections <= Settings.concurrency
     assert {"scale: 1000 of 1000 patched", "1000 of 1000 workloads ready"} <= set(told)
 
 
