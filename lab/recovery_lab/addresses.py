@@ -121,7 +121,8 @@ def kafka_port(origin: str) -> int:
 
 def host_name(region: str, kind: str) -> str:
     """Give the name that every region's DNS resolves to the address by which that region reaches the server."""
-    return f"{kind}.{region}.{ZONE}"
+    # A certificate takes no underscore in a name.
+    return f"{kind.replace('_', '-')}.{region}.{ZONE}"
 
 
 def links(regions: list[str], kinds: set[str]) -> list[Link]:

@@ -18,7 +18,7 @@ from .topology import Server, Topology
 from .wait import NotYet
 
 # What is reached by its name, from both regions.
-NAMED = ("postgresql", "edge", "kafka", "redis", "sentinel")
+NAMED = ("edge", *addresses.STORES)
 
 
 def service_name(service: str, namespace: str = addresses.NAMESPACE) -> str:

@@ -43,8 +43,7 @@ class Stores:
             place = f"{addresses.host_name(broker.region, broker.kind)}:{self._port(broker)}"
             found |= {"EVENTS_BROKERS": place, "EVENTS_USER": EVENTS_USER, "EVENTS_CA": ca}
         for server in self._primary("object_storage"):
-            # By its address: a certificate cannot carry a name with an underscore.
-            endpoint = f"https://{addresses.reach(self.region, server.region, server.kind)}:{server.port}"
+            endpoint = f"https://{addresses.host_name(server.region, server.kind)}:{server.port}"
             found |= {"FILES_ENDPOINT": endpoint, "FILES_BUCKET": f"files-{server.region}", "FILES_CA": ca}
         return found
 
