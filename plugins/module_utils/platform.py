@@ -435,11 +435,15 @@ def identity(target: str, system_identifier: str | None) -> list[dict[str, Any]]
     return [{**vantage, "system_identifier": system_identifier}]
 
 
-def edge_inputs(platform: Mapping[str, Any], services: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Say where clients reach these services, and where each answers for its health."""
+def edge_inputs(
+    platform: Mapping[str, Any], services: Mapping[str, Any], region: str | None = None
+) -> list[dict[str, Any]]:
+    """Say where clients reach these services (in one region, if named), and where each answers for its health."""
     ca_file = (platform["canary"] or {}).get("ca_file")
     found = []
     for name, edge in platform["edges"].items():
+        if region not in (None, edge["region"]):
+            continue
         behind = {n for n, c in platform["clusters"].items() if c["region"] == edge["region"]}
         paths = [
             service["health_path"] or f"/v1/{n}/healthz"
@@ -493,6 +497,9 @@ def region_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, Any] | N
             name: {
                 "credentials": one["credentials"],
                 "members": {m: {key: member[key] for key in CONNECTION} for m, member in one["members"].items()},
+                "edges": edge_inputs(
+                    platform, {n: s for n, s in services.items() if s["database"] == name}, region=wish.target
+                ),
             }
             for name, one in platform["databases"].items()
             if wish.target in one["members"]

@@ -12,7 +12,7 @@ version_added: 0.2.0
 author: The platform.recovery authors (@platform-recovery)
 description:
   - Asks every door of every region at once (edges, API servers, database members), and those who see a region from elsewhere, which are the
-    standbys in the target and Route 53's checkers. Each says lost, alive, or that it cannot say.
+    standbys and services in the target and Route 53's checkers. Each says lost, alive, or that it cannot say.
   - A region is lost if vantage points of two different kinds say so, at least one of which is another place than ours, and none says alive. A
     partition that only we see is no failure of a region.
   - A check of Route 53 that was healthy before this look proves nothing; a newer one is waited for, for O(patience_seconds).
@@ -101,6 +101,30 @@ options:
           sslrootcert:
             description: File with the certificate authority.
             type: path
+      edges:
+        description: >-
+          The target's edges, with the paths at which services answer for their health there that work with this database. Such a service has a
+          way of its own to the region that it writes to.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the edge.
+            type: str
+            required: true
+          url:
+            description: Its address.
+            type: str
+            required: true
+          ca_file:
+            description: Certificate authority of an https URL, where it is not one that the system knows.
+            type: path
+          paths:
+            description: The paths.
+            type: list
+            elements: str
+            required: true
   stores:
     description: >-
       For O(purpose=writable), a mapping of a kind of data store to the result of the role that took it over, empty where it did not come to

@@ -17,7 +17,7 @@ MOST_SHOWN = 8
 OWN = frozenset({"edge", "kubernetes", "sql"})
 WANTED = (
     f"{NEEDED_KINDS} kinds of vantage points that say lost, one of them another place than ours (a standby, "
-    "Route 53's checkers), and none that says alive"
+    "a service, Route 53's checkers), and none that says alive"
 )
 
 

@@ -36,6 +36,8 @@ class Database:
     name: str
     members: Mapping[str, Member]
     credentials: Credentials = field(repr=False)
+    edges: tuple[edge.Place, ...] = ()
+    """The target's edges, with the health of the services there that work with this database."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ def database_of(name: str, entry: Mapping[str, Any], accounts: Mapping[str, Any]
             next_action="correct it in the platform description and run again; nothing was touched",
         )
     account = accounts[entry["credentials"]]
-    return Database(name, members_from(entry["members"]), Credentials(account["user"], account["password"]))
+    own = Credentials(account["user"], account["password"])
+    places = tuple(edge.Place.of(one) for one in entry["edges"])
+    return Database(name, members_from(entry["members"]), own, places)
 
 
 def named(names: Sequence[str]) -> str:

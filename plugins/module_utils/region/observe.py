@@ -101,7 +101,8 @@ def cluster_words(region: str, name: str, access: Mapping[str, Any], seconds: fl
 
 
 def database_words(database: Database, target: str, seconds: float) -> tuple[Said, Mapping[str, MemberState]]:
-    """Ask all members, and the target's what it hears of the others."""
+    """Ask all members, the target's what it hears of the others, and the services there whom they work with."""
+    heard = edge.Survey(database.edges, seconds)
     ask = partial(members.look, connect_seconds=seconds, statement_seconds=seconds)
     states = ask(database.members, database.credentials, again=target)
     said = [member_words(database.name, state) for state in states.values()]
@@ -115,7 +116,18 @@ def database_words(database: Database, target: str, seconds: float) -> tuple[Sai
                 Statement(f"standby {database.name} in {target}", name, words(one.alive), one.observed, one.since)
                 for one in found
             ]
+    if silent:
+        said += service_words(database, silent, heard.answers(wait=True))
     return said, states
+
+
+def service_words(database: Database, silent: Sequence[str], heard: Mapping[str, Sequence[edge.Health]]) -> Said:
+    """Say what the target's services see of regions that we do not reach: they have a way of their own to them."""
+    source = silent[0] if len(silent) == 1 else None
+    return [
+        Statement(f"service {database.name} at {one.vantage}", one.member, words(one.alive), one.observed)
+        for one in members.edge_evidence(heard, database.members, silent, source)
+    ]
 
 
 def member_words(database: str, state: MemberState) -> Statement:

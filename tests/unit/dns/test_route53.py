@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.platform.recovery.plugins.module_utils.dns import route53
 from ansible_collections.platform.recovery.plugins.module_utils.dns.model import Record
 from ansible_collections.platform.recovery.plugins.module_utils.dns.provider_route53_health_checks import flips
 from ansible_collections.platform.recovery.plugins.module_utils.dns.provider_route53_records import (
@@ -204,3 +205,31 @@ def test_long_values_make_batches_smaller() -> None:
     ]
     records = [Record(f"t{n}.example.com.", "TXT", values) for n in range(7)]
     assert [len(batch) for batch in batches(changes(holding(rows), records, EAST))] == [3, 3, 1]
+
+
+class Checkers:
+    """Answers for the status of a health check, a row at a time, as the API would; the last one stays."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = list(words)
+
+    def call(self, verb: str, **words: Any) -> dict[str, Any]:
+        assert (verb, words) == ("get_health_check_status", {"HealthCheckId": "hc"})
+        said = self.words.pop(0) if len(self.words) > 1 else self.words[0]
+        return {"HealthCheckObservations": [{"StatusReport": {"Status": said}}]}
+
+
+CHECK = Check("hc", 1, disabled=False, inverted=False, config={"Type": "HTTP"})
+
+
+def test_a_target_that_was_mended_a_moment_ago_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route53, "POLL_SECONDS", 0.01)
+    route53.require_healthy(Checkers("Failure: x", "Failure: x", "Success: y"), [CHECK], "east", 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_a_target_that_stays_unhealthy_is_refused(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route53, "POLL_SECONDS", 0.01)
+    with pytest.raises(PreconditionFailed, match="Route 53 takes east for unhealthy") as refused:
+        route53.require_healthy(Checkers("Failure: x"), [CHECK], "east", seconds)  # type: ignore[arg-type]
+    assert refused.value.observed == "0 of 1 checkers reach it: Failure: x"

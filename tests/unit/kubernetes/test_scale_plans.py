@@ -401,6 +401,10 @@ def test_where_nothing_is_known_of_any_nothing_is_taken_for_done(
     fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, [], Settings(timeout_seconds=5), spaces)
     with pytest.raises(BadInput, match=words):
         scale(fleet, targets, size)
+    # A recovery that must not stop there keeps the sizes, and says so.
+    kept = scale(fleet, targets, size, None, Rules(keep_unknown=True))
+    assert (kept["scaled"], kept["changed"]) == (0, False)
+    assert any("1 remember no size" in line for line in kept["lines"])
 
 
 def test_a_thousand_cost_a_patch_each_and_a_few_lists(fake: FakeApi) -> None:

@@ -9,10 +9,16 @@ from datetime import datetime, timezone
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import MemberState, Receiver
+from ansible_collections.platform.recovery.plugins.module_utils import edge
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
+    Credentials,
+    Member,
+    MemberState,
+    Receiver,
+)
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.vantage import Says, Statement
 from ansible_collections.platform.recovery.plugins.module_utils.region import decide, observe, writable
-from ansible_collections.platform.recovery.plugins.module_utils.region.model import View
+from ansible_collections.platform.recovery.plugins.module_utils.region.model import Database, View
 
 WEST_DOWN = MemberState("west", "a:1", False, why_not="connection refused at a:1", cause="refused")
 WEST_PRIMARY = MemberState("west", "a:1", True, in_recovery=False, system_identifier="7", timeline=1)
@@ -27,7 +33,8 @@ def say(vantage: str, says: Says, region: str = "west") -> Statement:
 
 SQL, EDGE, PODS = say("sql db", "lost"), say("edge west", "lost"), say("kubernetes west", "lost")
 STANDBY, CHECKERS = say("standby db in east", "lost"), say("route53 example.com", "lost")
-ALIVE = [say(one, "alive") for one in ("sql db", "edge west", "kubernetes west", "standby db in east", "route53 zone")]
+EYES = ("sql db", "edge west", "kubernetes west", "standby db in east", "service db at edge east", "route53 zone")
+ALIVE = [say(one, "alive") for one in EYES]
 
 
 def view(*said: Statement, west: MemberState = WEST_DOWN, east: MemberState = EAST_STANDBY) -> View:
@@ -40,6 +47,7 @@ def view(*said: Statement, west: MemberState = WEST_DOWN, east: MemberState = EA
         ([SQL, EDGE, PODS, STANDBY, CHECKERS], "lost"),
         ([SQL, STANDBY], "lost"),
         ([STANDBY, CHECKERS, say("edge west", "cannot say")], "lost"),
+        ([SQL, say("service db at edge east", "lost")], "lost"),
         # A network that is broken before us makes all of our own doors say the same.
         ([SQL, EDGE, PODS], "unclear"),
         ([SQL, EDGE, PODS, say("standby db in east", "cannot say"), say("route53 zone", "cannot say")], "unclear"),
@@ -141,6 +149,25 @@ def test_what_is_left_to_do_in_a_silent_region_is_said() -> None:
     assert "when west is back" in text
     assert "recovery_target=east" in text
     assert decide.pending(verdict, [], "east") == []
+
+
+DATABASE = Database("db", {name: Member(name, f"db.{name}") for name in ("west", "east")}, Credentials("u", "p"))
+
+
+@pytest.mark.parametrize(
+    ("health", "says"),
+    [
+        (edge.Health("/healthz", 200, {"host": "db.west", "in_recovery": False}, taken=True), "alive"),
+        (edge.Health("/healthz", 503, None, taken=True), "lost"),
+        (edge.Health("/healthz", trouble="no answer in time", taken=True), "lost"),
+        (edge.Health("/healthz", trouble="connection refused"), "cannot say"),
+        # It works with the target's own member by now, which says nothing of the west.
+        (edge.Health("/healthz", 200, {"host": "db.east", "in_recovery": False}, taken=True), "cannot say"),
+    ],
+)
+def test_the_targets_services_have_a_way_of_their_own(health: edge.Health, says: str) -> None:
+    [statement] = observe.service_words(DATABASE, ["west"], {"east": [health]})
+    assert (statement.vantage, statement.member, statement.says) == ("service db at edge east", "west", says)
 
 
 NOW = 1_000_000.0
