@@ -246,8 +246,10 @@ class World:
         self.supervisor.call("DELETE", f"/v1/hosts/{self.folder.name}/{region}")
 
     def renew(self) -> None:
-        """As new: the west is primary, the east follows, both Sentinels know all."""
+        """As new: the west is primary, the east follows, both Sentinels know all. Left alone if it is so."""
         self.heal()
+        if self.well():
+            return
         for region in NUMBER:
             self.open_host(region)
             for kind in ("guard", "redis", "sentinel"):
@@ -266,6 +268,12 @@ class World:
         for region in NUMBER:
             self.act("start", region, "guard")
         eventually(lambda: all(self.knows(region) for region in NUMBER))
+
+    def well(self) -> bool:
+        states = [self.state(region, kind) for region in NUMBER for kind in ("guard", "redis", "sentinel")]
+        if any(one.get("state") != "running" or one.get("masked") for one in states):
+            return False
+        return self.role(WEST) == "master" and self.follows(EAST) and all(self.knows(region) for region in NUMBER)
 
     def follows(self, region: str) -> bool:
         with contextlib.suppress(redis.RedisError):
