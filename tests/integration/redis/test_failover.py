@@ -304,3 +304,22 @@ def test_a_healthy_world_is_ready(world: World) -> None:
     found = readiness.checks(stores_of(options(world))[0], Wish(EAST, "switchover"), seconds=2)
     assert {one.verdict for one in found} == {"ready"}, found
     assert len(found) == 12
+
+
+def test_without_a_sentinel_that_promotes_the_old_one_is_primary_again(world: World) -> None:
+    """It was demoted already; nobody was told to promote, so writes are let in again."""
+    one = failover.Move(
+        stores_of(options(world))[0], Request(Wish(EAST, "switchover"), drain_seconds=2, connect_seconds=0.3)
+    )
+    one.prepare()
+    for region in (WEST, EAST):
+        world.act("freeze", region, "sentinel")
+    with Writer(world, WEST) as writer:
+        eventually(lambda: writer.count() > 20)
+        with pytest.raises(RecoveryError, match="a Sentinel to promote"):
+            one.act()
+        begin = time.monotonic()
+        eventually(lambda: writer.count(after=begin) > 20)
+    assert world.role(WEST) == "master"
+    eventually(lambda: world.follows(EAST))
+    assert writer.missing(EAST) == []
