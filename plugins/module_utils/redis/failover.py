@@ -246,14 +246,14 @@ class Move:
                     return final
                 self._reinstate(old)
                 self._wait_for_link(new)
-        final = offset_of(old)
-        raise PreconditionFailed(
-            f"{self.store.name}: {self.target.name} did not hold the last write of {source.name} ({ATTEMPTS} attempts)",
-            wanted="the same offset on both while nothing is written",
-            observed=f"{source.name} at {final}, {self.target.name} at {offset_of(new)}",
-            next_action="applications write to the old primary again; see what keeps the replication, then run again",
-            gate=gate_name(self.seen, "zero loss"),
-        )
+            final = offset_of(old)
+            raise PreconditionFailed(
+                f"{self.store.name}: {self.target.name} did not hold the last write of {source.name} ({ATTEMPTS} attempts)",
+                wanted="the same offset on both while nothing is written",
+                observed=f"{source.name} at {final}, {self.target.name} at {offset_of(new)}",
+                next_action="applications write to the old primary again; see what keeps the replication, then run again",
+                gate=gate_name(self.seen, "zero loss"),
+            )
 
     @contextmanager
     def _released(self, old: Session) -> Iterator[None]:
