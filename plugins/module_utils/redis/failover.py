@@ -248,10 +248,10 @@ class Move:
                 self._wait_for_link(new)
             final = offset_of(old)
             raise PreconditionFailed(
-                f"{self.store.name}: {self.target.name} did not hold the last write of {source.name} ({ATTEMPTS} attempts)",
-                wanted="the same offset on both while nothing is written",
+                f"{self.store.name}: {self.target.name} did not hold the last write of {source.name}",
+                wanted=f"the same offset on both while nothing is written, in {ATTEMPTS} attempts",
                 observed=f"{source.name} at {final}, {self.target.name} at {offset_of(new)}",
-                next_action="applications write to the old primary again; see what keeps the replication, then run again",
+                next_action="applications write to the old one again; see what keeps the replication, then run again",
                 gate=gate_name(self.seen, "zero loss"),
             )
 
