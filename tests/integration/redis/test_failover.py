@@ -256,7 +256,8 @@ def test_a_region_that_comes_back_whole_never_has_a_primary(world: World) -> Non
     assert writer.count() == 0
 
 
-@pytest.mark.parametrize("disk", ["as it was", "empty"])
+# With its data it comes back in the role's own test.
+@pytest.mark.parametrize("disk", [pytest.param("as it was", marks=pytest.mark.slow), "empty"])
 def test_a_fenced_primary_comes_back_as_replica(world: World, disk: str) -> None:
     world.act("kill", WEST)
     move(world, mode="failover")
