@@ -13,6 +13,7 @@ from .addresses import LINKED
 from .errors import LabError, nearest, with_advice
 from .provision import Lab
 from .targets import Selection, select
+from .topology import INSTANCES
 from .wait import NotYet, until
 
 FAULTS = ("kill", "stop", "freeze", "isolate", "slow", "corrupt", "fill")
@@ -110,9 +111,8 @@ def _is(seen: dict[str, supervisor.Process], name: str, *states: str) -> bool:
 def _with_guards(selection: Selection) -> list[str]:
     """List what to heal: with a database also its guard, which has ended if it had to act."""
     names = selection.processes
-    return names + [
-        f"{one}/guard" for one in _databases(selection) if f"{one}/guard" not in names and not selection.instance
-    ]
+    guards = [f"{one.target}/guard" for one in selection.servers if "guard" in INSTANCES[one.kind]]
+    return names + [name for name in guards if name not in names and not selection.instance]
 
 
 def _reopen_hosts(lab: Lab, selection: Selection) -> None:

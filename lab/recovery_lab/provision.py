@@ -255,7 +255,7 @@ def start_edge(lab: Lab, server: Server) -> None:
         )
 
 
-# Servers that are one process and wait for nobody: what tells that each works.
+# Servers that are one process, with a guard perhaps, and wait for nobody: what tells that each works.
 ALONE: Mapping[str, Callable[[Server], None]] = {
     "aws_api": aws_api.answers,
     "dns_authority": lambda server: dns_authority.answers((server.address, server.port)),
@@ -270,7 +270,10 @@ def start_alone(lab: Lab, server: Server) -> None:
     if supervisor.processes()[server.processes[0]].masked:
         return
     with lab.screen.step(server.target, f"{server.link}:{server.port}"):
-        [process] = server.processes
+        process, *beside = server.processes
+        for one in beside:
+            # Before its server: a stale primary must not be one for a moment.
+            supervisor.act(one, "start")
         start_process(lab, process, partial(ALONE[server.kind], server), server.target)
 
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from . import addresses, cache, debian, identity, supervisor, topology
 from .errors import LabError
 from .programs import chosen_folders
-from .state import State, state_folder, write
+from .state import State, clone_folder, state_folder, write
 from .topology import Server, Topology
 from .wait import NotYet
 
@@ -31,6 +31,7 @@ STORE = "sessions"
 # a replica of another region becomes primary is decided by the checklist, which fences the old one first.
 QUORUM = 3
 DOWN_AFTER_MS = 2000
+GUARD_SOURCE = "roles/redis_failover/files/recovery-redis-guard"
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
 
@@ -52,7 +53,7 @@ def _unpack_server(target: Path) -> None:
     if not program.exists():
         # One program, which does as its name says; the package of the server has but this link.
         program.symlink_to("redis-check-rdb")
-    debian.add_libraries([program], target)
+    debian.add_libraries([program, target / "usr/bin/redis-cli"], target)
 
 
 def _wrapper() -> Path:
@@ -149,11 +150,33 @@ def define(server: Server, layout: Topology, state: State, program: Path, wrappe
     if root != Path("/"):
         folders = (root / LIBRARIES.relative_to("/"), root / "lib/x86_64-linux-gnu")
         environment["LD_LIBRARY_PATH"] = ":".join(map(str, folders))
-    words: list[str | Path] = [program, path]
     if server.kind == "sentinel":
-        words.append("--sentinel")
-    definition = supervisor.Definition(words, environment, stop_seconds=5)
-    supervisor.define(server.processes[0], definition, state)
+        definition = supervisor.Definition([program, path, "--sentinel"], environment, stop_seconds=5)
+        supervisor.define(server.processes[0], definition, state)
+        return
+    # Its guard asks as it does itself, and has the password from its environment.
+    environment |= {"REDISCLI_AUTH": state.secret("redis"), "PATH": f"{program.parent}:/usr/bin:/bin"}
+    guard = _guard(server, layout, state, path)
+    # The guard looks before it starts: nothing that was replaced may be a primary for a moment.
+    words = ["/bin/sh", "-c", '"$@" prepare; exec "$0" "$CONFIG"', program, *guard]
+    started = supervisor.Definition(words, environment | {"CONFIG": str(path)}, stop_seconds=5)
+    supervisor.define(server.processes[0], started, state)
+    supervisor.define(server.processes[1], supervisor.Definition([*guard, "watch"], environment), state)
+
+
+def _guard(server: Server, layout: Topology, state: State, path: Path) -> list[str | Path]:
+    """Give the guard's command line, without its verb."""
+    source = clone_folder() / GUARD_SOURCE
+    if not source.exists():
+        raise LabError(f"{source} is missing: no Redis starts without its guard. Restore the clone's files.")
+    # A copy, because the lab's user may not be able to read the clone.
+    folder = state.server(server.region, server.kind)
+    copy = identity.own(write(folder / source.name, source.read_bytes(), mode=0o755))
+    words: list[str | Path] = ["/bin/sh", copy, "--config", path, "--local", f"{_name(server)}:{server.port}"]
+    for peer in layout.of_kind("redis"):
+        if peer.region != server.region:
+            words += ["--peer", f"{_name(peer)}:{peer.port}"]
+    return [*words, "--cacert", state.ca]
 
 
 def open_client(server: Server, state: State) -> redis.Redis:

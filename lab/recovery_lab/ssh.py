@@ -63,6 +63,7 @@ def open_host(state: State, region: str) -> None:
             "postgresql": f"{region}/postgresql/postgres",
             "recovery-pg-guard": f"{region}/postgresql/guard",
             "redis-server": f"{region}/redis/redis",
+            "recovery-redis-guard": f"{region}/redis/guard",
             "redis-sentinel": f"{region}/sentinel/sentinel",
             "kafka": f"{region}/kafka/kafka",
             "kafka-mirror-maker": f"{region}/mirror_maker/mirror-maker",

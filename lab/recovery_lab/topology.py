@@ -38,7 +38,7 @@ INSTANCES = {
     "aws_api": ("moto",),
     "dns_authority": ("lab-authority",),
     "dns_dynamic": ("knot",),
-    "redis": ("redis",),
+    "redis": ("redis", "guard"),
     "sentinel": ("sentinel",),
     "kafka": ("kafka",),
     "mirror_maker": ("mirror-maker",),

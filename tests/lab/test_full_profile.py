@@ -11,6 +11,7 @@ import boto3
 import dns.message
 import dns.query
 import pytest
+import redis
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -104,10 +105,32 @@ def test_name_servers_need_no_control_plane_and_it_forgets_nothing(full: LabUnde
     assert west_check(full)["HealthCheckConfig"]["Inverted"]
 
 
+def roles(lab: LabUnderTest) -> dict[str, str]:
+    return {row["region"]: row.get("role", "") for row in lab.status()["servers"] if row["kind"] == "redis"}
+
+
+def test_redis_is_never_promoted_by_itself(full: LabUnderTest) -> None:
+    """Not even where only its primary is killed, which both Sentinels see."""
+    with redis.Redis.from_url(full.connect("us-west-2/redis")["url"]) as client:
+        client.set("first", "day")
+    with redis.Redis.from_url(full.connect("us-east-1/redis")["url"]) as client:
+        eventually(lambda: client.get("first") == b"day")
+    full.run("break", "kill", "us-west-2/redis")
+    with redis.Redis.from_url(full.connect("us-east-1/sentinel")["url"], protocol=2) as client:
+        eventually(lambda: "s_down" in str(client.execute_command("SENTINEL", "MASTER", "sessions")))  # type: ignore[no-untyped-call]
+    assert roles(full)["us-east-1"] == "replica"
+    full.run("heal")
+    assert roles(full) == {"us-west-2": "primary", "us-east-1": "replica"}
+    with redis.Redis.from_url(full.connect("us-east-1/sentinel")["url"], protocol=2) as client:
+        client.execute_command("SENTINEL", "FAILOVER", "sessions")  # type: ignore[no-untyped-call]
+    eventually(lambda: roles(full) == {"us-west-2": "replica", "us-east-1": "primary"}, 30)
+
+
 def test_a_reset_gives_the_first_day_back(full: LabUnderTest) -> None:
     full.run("reset")
     eventually(lambda: told(full, "us-west-2") == told(full, "us-east-1") == [WEST])
     assert not west_check(full)["HealthCheckConfig"]["Inverted"]
+    assert roles(full) == {"us-west-2": "primary", "us-east-1": "replica"}
 
 
 def test_too_many_requests_are_refused_and_name_servers_go_on(full: LabUnderTest) -> None:

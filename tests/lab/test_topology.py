@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from recovery_lab import targets, topology
+from recovery_lab import redis_servers, targets, topology
 from recovery_lab.errors import LabError
 from recovery_lab.pods import Pod
 
@@ -38,6 +38,29 @@ def test_full_is_small_and_more() -> None:
     assert {server.target for server in small.servers} < {server.target for server in full.servers}
     assert [server.region for server in full.of_kind("dns_authority")] == ["us-west-2", "us-east-1"]
     assert [server.target for server in full.of_kind("aws_api")] == ["us-east-1/aws_api"]
+
+
+def test_full_has_redis_and_a_sentinel_in_both_regions() -> None:
+    full = topology.build("full")
+    for kind in ("redis", "sentinel"):
+        assert [server.region for server in full.of_kind(kind)] == ["us-west-2", "us-east-1"]
+        links = [link for link in full.links if link.target == f"us-west-2/{kind}"]
+        assert {link.origin for link in links} == {"operator", "us-east-1"}
+
+
+def test_each_region_knows_the_redis_servers_by_its_own_links() -> None:
+    full = topology.build("full")
+    west, east = (
+        dict(reversed(row.split()) for row in redis_servers.hosts(region, full).splitlines()) for region in full.regions
+    )
+    assert west["redis.us-west-2.lab.internal"] == "127.1.0.60"
+    assert west["redis.us-east-1.lab.internal"] == "127.112.0.60"
+    assert east["redis.us-west-2.lab.internal"] == "127.121.0.60"
+    assert east["sentinel.us-east-1.lab.internal"] == "127.2.0.61"
+
+
+def test_a_fault_on_redis_spares_the_guard_of_its_host() -> None:
+    assert targets.select("us-west-2/redis", topology.build("full"), PODS).processes == ["us-west-2/redis/redis"]
 
 
 def test_the_aws_api_is_reached_by_the_operator_and_by_the_other_region() -> None:

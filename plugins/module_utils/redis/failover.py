@@ -106,6 +106,9 @@ class Move:
         self.outcome = Outcome(store.name, request.wish.target)
         self.seen: Seen
         self.plan: Plan
+        self._demoted = False
+        # Whether a Sentinel may be about to promote the target.
+        self._asked_for = False
 
     @property
     def left(self) -> float:
@@ -202,13 +205,15 @@ class Move:
                     self._wait_for_link(new)
             if not resume:
                 final = self._drain(source, old, new)
+            # Another run that has taken over finds two replicas, and promotes: nothing is undone then.
             self.request.guard()
             self.outcome.changed = True
             try:
                 self._have_promoted(self.request.drain_seconds)
             except RecoveryError:
-                # No Sentinel took it on, so nobody will be promoted.
-                self._reinstate(old)
+                # Unless a Sentinel may have taken it on, nobody will be promoted.
+                if not self._asked_for:
+                    self._reinstate(old)
                 raise
             else:
                 self._await_primary()
@@ -241,14 +246,14 @@ class Move:
                     return final
                 self._reinstate(old)
                 self._wait_for_link(new)
-        final = offset_of(old)
-        raise PreconditionFailed(
-            f"{self.store.name}: {self.target.name} did not hold the last write of {source.name} ({ATTEMPTS} attempts)",
-            wanted="the same offset on both while nothing is written",
-            observed=f"{source.name} at {final}, {self.target.name} at {offset_of(new)}",
-            next_action="applications write to the old primary again; see what keeps the replication, then run again",
-            gate=gate_name(self.seen, "zero loss"),
-        )
+            final = offset_of(old)
+            raise PreconditionFailed(
+                f"{self.store.name}: {self.target.name} did not hold the last write of {source.name}",
+                wanted=f"the same offset on both while nothing is written, in {ATTEMPTS} attempts",
+                observed=f"{source.name} at {final}, {self.target.name} at {offset_of(new)}",
+                next_action="applications write to the old one again; see what keeps the replication, then run again",
+                gate=gate_name(self.seen, "zero loss"),
+            )
 
     @contextmanager
     def _released(self, old: Session) -> Iterator[None]:
@@ -257,6 +262,8 @@ class Move:
             yield
         except RecoveryError:
             with suppress(Silent, Refused):
+                if self._demoted:
+                    self._reinstate(old)
                 old.ask("CLIENT", "UNPAUSE")
             raise
 
@@ -279,6 +286,7 @@ class Move:
         """Make it a replica of the target, in its configuration as well; give the offset at that very moment."""
         host, port = self._reached_at()
         words = [("INFO", "replication"), ("REPLICAOF", host, port)]
+        self._demoted = True
         found = old.at_once(words, whole=True)
         with suppress(Refused):  # started without a file; readiness names it
             old.ask("CONFIG", "REWRITE")
@@ -294,6 +302,7 @@ class Move:
     def _reinstate(self, old: Session) -> None:
         """Make a demoted server the primary again: nothing was promoted in its place."""
         old.ask("REPLICAOF", "NO", "ONE")
+        self._demoted = False
         with suppress(Refused):
             old.ask("CONFIG", "REWRITE")
 
@@ -335,12 +344,16 @@ class Move:
             if self._target_is_primary():
                 return True
             for one in asked:
-                with Session(one.sentinel.place, self.request.connect_seconds) as session:
+                with suppress(Silent), Session(one.sentinel.place, self.request.connect_seconds) as session:
+                    session.ask("PING")
+                    # Where it does not answer from here on, it may have heard it all the same.
+                    self._asked_for = True
                     try:
                         session.ask("SENTINEL", "FAILOVER", self.store.master_name)
                     except Refused as error:
                         # It is about to, for somebody else: a run that was killed.
                         if not error.detail.startswith("INPROG"):
+                            self._asked_for = False
                             raise
                     return True
             return False

@@ -17,7 +17,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.errors import (
     PreconditionFailed,
     RecoveryError,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.redis import client, failover, rejoin
+from ansible_collections.platform.recovery.plugins.module_utils.redis import client, failover, readiness, rejoin
 from ansible_collections.platform.recovery.plugins.module_utils.redis.decide import Wish
 from ansible_collections.platform.recovery.plugins.module_utils.redis.failover import Outcome, Request
 from ansible_collections.platform.recovery.plugins.module_utils.redis.model import MAPS, stores_of
@@ -204,16 +204,16 @@ def east(world: World) -> Any:
 
 
 def test_a_stale_primary_that_came_back_is_fenced_with_what_it_wrote_counted(world: World) -> None:
-    """Stated to be down, it was only cut off: its clients went on."""
-    world.cut(WEST)
-    move(world, mode="failover", statement="it is down", reason="we think", lost_regions=frozenset({WEST}))
+    """Stated to be down, it was only cut off: its clients went on. Nothing watches there."""
+    give_up(world)
     with Writer(world, WEST) as writer:
         eventually(lambda: writer.count() > 50)
-    world.act("stop", WEST, "sentinel")
-    world.act("stop", EAST, "sentinel")
+    world.act("stop", WEST, "guard")
+    for region in (WEST, EAST):
+        world.act("stop", region, "sentinel")
     world.heal()
     eventually(lambda: client.look_at(stores_of(options(world))[0].members[WEST], 1).role == "primary")
-    one = failover.Move(stores_of(options(world))[0], Request(Wish(EAST, "failover")))
+    one = failover.Move(stores_of(options(world))[0], Request(Wish(EAST, "failover"), confirm_seconds=0))
     one.prepare()
     assert one.outcome.lost is not None
     assert one.outcome.lost > 50 * 30
@@ -222,7 +222,42 @@ def test_a_stale_primary_that_came_back_is_fenced_with_what_it_wrote_counted(wor
     assert world.state(WEST)["masked"]
 
 
-@pytest.mark.parametrize("disk", ["as it was", "empty"])
+def give_up(world: World) -> None:
+    world.cut(WEST)
+    move(world, mode="failover", statement="it is down", reason="we think", lost_regions=frozenset({WEST}))
+
+
+def test_the_guard_makes_an_isolated_primary_a_replica_when_it_comes_back(world: World) -> None:
+    """Sentinel would do so after ten seconds."""
+    give_up(world)
+    assert world.role(WEST) == "master"
+    with Writer(world, WEST, every=0.001) as writer:
+        eventually(lambda: writer.count() > 20)
+        world.heal()
+        begin = time.monotonic()
+        eventually(lambda: world.role(WEST) == "slave", seconds=5)
+        assert time.monotonic() - begin < 3
+        over = time.monotonic()
+        eventually(lambda: world.follows(WEST))
+    assert writer.count(WEST, after=over) == 0
+
+
+def test_a_region_that_comes_back_whole_never_has_a_primary(world: World) -> None:
+    """It was lost at once, so nobody could be fenced: what it would start as is looked up before it starts."""
+    for kind in ("guard", "redis", "sentinel"):
+        world.act("kill", WEST, kind)
+    world.close_host(WEST)
+    move(world, mode="failover", statement="no power", reason="fire", lost_regions=frozenset({WEST}))
+    with Writer(world, WEST, every=0.0005) as writer:
+        for kind in ("sentinel", "redis", "guard"):
+            world.act("start", WEST, kind)
+        eventually(lambda: world.follows(WEST))
+        eventually(lambda: world.led_to(WEST) == name(EAST))
+    assert writer.count() == 0
+
+
+# With its data it comes back in the role's own test.
+@pytest.mark.parametrize("disk", [pytest.param("as it was", marks=pytest.mark.slow), "empty"])
 def test_a_fenced_primary_comes_back_as_replica(world: World, disk: str) -> None:
     world.act("kill", WEST)
     move(world, mode="failover")
@@ -250,7 +285,42 @@ def rejoined(world: World, target: str = EAST) -> rejoin.Outcome:
 
 
 def test_what_is_not_known_to_be_stale_is_not_thrown_away(world: World) -> None:
+    world.act("stop", WEST, "guard")
     world.ask(EAST, "REPLICAOF", "NO", "ONE")
     world.ask(EAST, "SET", "mine", "1")
     with pytest.raises(PreconditionFailed, match="was not promoted from it"):
         rejoined(world, WEST)
+
+
+def test_two_stores_and_one_that_cannot_be_planned(world: World) -> None:
+    """Nothing is touched in the one while the other is refused."""
+    good = stores_of(options(world))[0]
+    broken = replace(good, name="other", master_name="nobody")
+    with pytest.raises(PreconditionFailed, match="other: "):
+        failover.move([good, broken], Request(Wish(EAST, "switchover"), confirm_seconds=0))
+    assert world.role(WEST) == "master"
+
+
+def test_a_healthy_world_is_ready(world: World) -> None:
+    found = readiness.checks(stores_of(options(world))[0], Wish(EAST, "switchover"), seconds=2)
+    assert {one.verdict for one in found} == {"ready"}, found
+    assert len(found) == 12
+
+
+def test_without_a_sentinel_that_promotes_the_old_one_is_primary_again(world: World) -> None:
+    """It was demoted already; nobody was told to promote, so writes are let in again."""
+    one = failover.Move(
+        stores_of(options(world))[0], Request(Wish(EAST, "switchover"), drain_seconds=2, connect_seconds=0.3)
+    )
+    one.prepare()
+    for region in (WEST, EAST):
+        world.act("freeze", region, "sentinel")
+    with Writer(world, WEST) as writer:
+        eventually(lambda: writer.count() > 20)
+        with pytest.raises(RecoveryError, match="a Sentinel to promote"):
+            one.act()
+        begin = time.monotonic()
+        eventually(lambda: writer.count(after=begin) > 20)
+    assert world.role(WEST) == "master"
+    eventually(lambda: world.follows(EAST))
+    assert writer.missing(EAST) == []

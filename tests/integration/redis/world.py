@@ -36,6 +36,7 @@ PORTS = {"redis": 6379, "sentinel": 26379, "ssh": 2222}
 PROXY = ("127.60.0.20", 8474)
 PASSWORD = "throw-away-redis"
 STORE = "sessions"
+GUARD = Path(__file__).resolve().parents[3] / redis_servers.GUARD_SOURCE
 # As Sentinel makes them up; given here, so that they need not find each other first.
 IDS = {WEST: "a" * 40, EAST: "b" * 40}
 
@@ -210,18 +211,24 @@ class World:
             folder = self.folder / region
             folder.mkdir(exist_ok=True)
             rows = [f"{address(region, kind)} {name(region, kind)}" for kind in ("redis", "sentinel")]
-            rows += [
-                f"{link(other(region), kind, region)} {name(other(region), kind)}" for kind in ("redis", "sentinel")
-            ]
+            far = other(region)
+            rows += [f"{link(far, kind, region)} {name(far, kind)}" for kind in ("redis", "sentinel")]
             (folder / "hosts").write_text("\n".join(rows) + "\n")
             environment = {
                 "LD_PRELOAD": str(self.programs["libnss_wrapper"]),
                 "NSS_WRAPPER_HOSTS": str(folder / "hosts"),
                 "LD_LIBRARY_PATH": str(root / "usr/lib/x86_64-linux-gnu") if root != Path("/") else "",
             }
-            self.supervisor.define(self.unit(region), program, folder / "redis.conf", **environment)
-            words = (folder / "sentinel.conf", "--sentinel")
-            self.supervisor.define(self.unit(region, "sentinel"), program, *words, **environment)
+            environment |= {"REDISCLI_AUTH": PASSWORD, "PATH": f"{program.parent}:/usr/bin:/bin"}
+            guard = [folder / "guard", "--config", folder / "redis.conf", "--cacert", self.folder / "ca.crt"]
+            guard += ["--local", f"{name(region)}:{PORTS['redis']}", "--peer", f"{name(far)}:{PORTS['redis']}"]
+            shutil.copyfile(GUARD, folder / "guard")
+            shell = '"$@" prepare; exec "$0" "$CONFIG"'
+            words = ("/bin/sh", "-c", shell, program, "/bin/sh", *guard)
+            self.supervisor.define(self.unit(region), *words, **environment, CONFIG=str(folder / "redis.conf"))
+            self.supervisor.define(self.unit(region, "guard"), "/bin/sh", *guard, "watch", **environment)
+            sentinel = (program, folder / "sentinel.conf", "--sentinel")
+            self.supervisor.define(self.unit(region, "sentinel"), *sentinel, **environment)
             self.open_host(region)
 
     def open_host(self, region: str) -> None:
@@ -230,7 +237,7 @@ class World:
             "listen": f"{address(region, 'ssh')}:{PORTS['ssh']}",
             "host_key_file": str(keys / f"host-{region}"),
             "authorized_keys_file": str(keys / "authorized_keys"),
-            "units": {"redis-server": self.unit(region), "redis-sentinel": self.unit(region, "sentinel")},
+            "units": {"redis-server": self.unit(region), "recovery-redis-guard": self.unit(region, "guard")},
             "environment": {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)},
         }
         self.supervisor.call("PUT", f"/v1/hosts/{self.folder.name}/{region}", body)
@@ -239,11 +246,13 @@ class World:
         self.supervisor.call("DELETE", f"/v1/hosts/{self.folder.name}/{region}")
 
     def renew(self) -> None:
-        """As new: the west is primary, the east follows, both Sentinels know all."""
+        """As new: the west is primary, the east follows, both Sentinels know all. Left alone if it is so."""
         self.heal()
+        if self.well():
+            return
         for region in NUMBER:
             self.open_host(region)
-            for kind in ("redis", "sentinel"):
+            for kind in ("guard", "redis", "sentinel"):
                 self.act("kill", region, kind)
                 self.act("unmask", region, kind)
             folder = self.folder / region
@@ -256,7 +265,15 @@ class World:
             for region in NUMBER:
                 self.act("start", region, kind)
             eventually(lambda: self.role(WEST) == "master" and self.follows(EAST))
+        for region in NUMBER:
+            self.act("start", region, "guard")
         eventually(lambda: all(self.knows(region) for region in NUMBER))
+
+    def well(self) -> bool:
+        states = [self.state(region, kind) for region in NUMBER for kind in ("guard", "redis", "sentinel")]
+        if any(one.get("state") != "running" or one.get("masked") for one in states):
+            return False
+        return self.role(WEST) == "master" and self.follows(EAST) and all(self.knows(region) for region in NUMBER)
 
     def follows(self, region: str) -> bool:
         with contextlib.suppress(redis.RedisError):
@@ -287,6 +304,7 @@ class World:
                     "user": lab_ssh.USER,
                     "identity_file": str(keys / lab_ssh.USER),
                     "known_hosts_file": str(keys / "known_hosts"),
+                    "guard_unit": "recovery-redis-guard",
                     "sudo": False,
                 },
             }
