@@ -38,7 +38,7 @@ INSTANCES = {
     "aws_api": ("moto",),
     "dns_authority": ("lab-authority",),
     "dns_dynamic": ("knot",),
-    "object_storage": ("minio",),
+    "object_storage": ("minio", "guard"),
 }
 
 # The kinds that both regions have, by profile, and those of which there is one, with its region.
