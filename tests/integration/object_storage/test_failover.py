@@ -156,21 +156,17 @@ def test_a_switchover_under_load_loses_nothing_and_back_again(world: World) -> N
     fill(world)
     load = Load(world, WEST)
     eventually(lambda: len(load.acknowledged) > 50)
-    result = role(world, "preflight", words=("--diff",))
-    assert result["changed"]
-    assert world.may_write(WEST)
-    result = role(world, "main")
+    result = role(world, "preflight", "main", "verify", words=("--diff",))
     acknowledged = load.end()
     files = result["stores"]["files"]
     assert (files["primary"], files["rpo"]["lost"], files["protected"]) == (EAST, 0, True), files
+    assert (result["changed"], files["steps"]) == (False, [])
     assert acknowledged <= world.ids(EAST)
     # Version ids, delete markers and what is the latest: the same on both sides.
     assert world.versions(EAST) == world.versions(WEST)
     assert any(marker for _, _, marker, _ in world.versions(EAST))
     assert (world.may_write(WEST), world.may_write(EAST)) == (False, True)
-    eventually(lambda: world.versions(EAST) == world.versions(WEST))
-    result = role(world, "main", "verify")
-    assert (result["changed"], result["stores"]["files"]["steps"]) == (False, [])
+    assert not done(world)["changed"]
     load = Load(world, EAST)
     eventually(lambda: len(load.acknowledged) > 20)
     result = role(world, "rollback", former_target=WEST)
