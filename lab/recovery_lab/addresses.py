@@ -109,7 +109,8 @@ def reach(origin: str, region: str, kind: str) -> str:
 
 def host_name(region: str, kind: str) -> str:
     """Give the name that every region's DNS resolves to the address by which that region reaches the server."""
-    return f"{kind}.{region}.{ZONE}"
+    # No underscore may stand in the name of a host, nor in a certificate.
+    return f"{kind.replace('_', '-')}.{region}.{ZONE}"
 
 
 def links(regions: list[str], kinds: set[str]) -> list[Link]:
