@@ -28,7 +28,7 @@ def corefile(region: str, topology: Topology, kubeconfig: Path) -> str:
     place = f"bind {addresses.server_address(region, 'dns')}"
     port = addresses.PLACES["dns"][1]
     pods = ["readypods {", f"kubeconfig {kubeconfig}", "}"]
-    named = [server for server in topology.servers if server.kind in ("postgresql", "edge")]
+    named = [server for server in topology.servers if server.kind in ("postgresql", "edge", "object_storage")]
     hosts = [
         f"{addresses.reach(region, one.region, one.kind)} {addresses.host_name(one.region, one.kind)}" for one in named
     ]
