@@ -121,7 +121,7 @@ def kafka_port(origin: str) -> int:
 
 def host_name(region: str, kind: str) -> str:
     """Give the name that every region's DNS resolves to the address by which that region reaches the server."""
-    # A certificate takes no underscore in a name.
+    # No underscore may stand in the name of a host, nor in a certificate.
     return f"{kind.replace('_', '-')}.{region}.{ZONE}"
 
 

@@ -9,13 +9,15 @@ the same name and the same port.
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from pathlib import Path
 
 from . import addresses, identity, supervisor, topology
+from .errors import LabError
 from .minio_api import Account, Minio
-from .state import State, write
-from .topology import Server
+from .state import State, clone_folder, write
+from .topology import Server, Topology
 from .wait import NotYet
 
 APPLICATION, REPLICATOR, ROOT = "app", "replicator", "operator"
@@ -32,7 +34,10 @@ WRITE = [
 REPLICATE = ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
 # What the account of the other region's server does here beside that.
 LOOK = ["s3:GetBucketVersioning", "s3:GetReplicationConfiguration", "s3:GetBucketObjectLockConfiguration"]
-LOOK += ["s3:GetObjectVersionTagging", "s3:GetObjectTagging"]
+LOOK += ["s3:GetObjectVersionTagging", "s3:GetObjectTagging", "s3:GetBucketTagging"]
+GUARD_SOURCE = "roles/object_storage_failover/files/recovery-object-guard"
+# Where a server begins whose region may have been given up meanwhile: nobody is told of it.
+HIDDEN_PORT = 9001
 
 
 def bucket(region: str) -> str:
@@ -51,8 +56,8 @@ def minio(server: Server, state: State, *, linked: bool = False) -> Minio:
     return Minio(f"https://{address}:{server.port}", server.region, state.ca, account(state, ROOT))
 
 
-def define(server: Server, state: State, program: Path) -> None:
-    """Configure it and tell the supervisor how to run it."""
+def define(server: Server, layout: Topology, state: State, program: Path, python: Path) -> None:
+    """Configure it and its guard, and tell the supervisor how to run them."""
     folder = identity.make_folder(state.server(server.region, server.kind))
     data = identity.make_folder(state.data(server.region, server.kind), mode=0o700)
     identity.own(data.parent)
@@ -74,11 +79,38 @@ def define(server: Server, state: State, program: Path) -> None:
     # A file, because others may read what a process was started with.
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     path = write(folder / "minio.env", lines, mode=0o600)
+    guard = clone_folder() / GUARD_SOURCE
+    if not guard.exists():
+        raise LabError(f"{guard} is missing: no object storage starts without its guard. Restore the clone's files.")
+    # A copy, because the lab's user may not reach this one.
+    copy = write(folder / guard.name, guard.read_bytes(), mode=0o755)
+    about = write(folder / "guard.json", json.dumps(guard_settings(server, layout, state)), mode=0o600)
     identity.own(folder)
-    words: list[str | Path] = [program, "server", "--quiet", "--certs-dir", folder / "certs"]
-    words += ["--address", f"{server.address}:{server.port}", data]
+    command: list[str | Path] = [python, "-s", "-E", copy, about]
+    words = [*command, "run", program, "server", "--quiet", "--certs-dir", folder / "certs"]
+    words += ["--address", "ADDRESS", data]
     environment = {"MINIO_CONFIG_ENV_FILE": str(path), "GOMEMLIMIT": "200MiB", "GOMAXPROCS": "2"}
     supervisor.define(f"{server.target}/minio", supervisor.Definition(words, environment, stop_seconds=3), state)
+    supervisor.define(f"{server.target}/guard", supervisor.Definition([*command, "watch"], stop_seconds=1), state)
+
+
+def guard_settings(server: Server, layout: Topology, state: State) -> dict[str, object]:
+    """Say whom a guard asks, and who it is for them."""
+    [other] = [one for one in layout.of_kind(server.kind) if one.region != server.region]
+    address = addresses.reach(server.region, other.region, other.kind)
+
+    def known(one: Server, host: str, who: str) -> dict[str, str]:
+        found = account(state, who)
+        common = {"bucket": bucket(one.region), "region": one.region, "user": found.user, "password": found.password}
+        return {"url": f"https://{host}:{one.port}", **common}
+
+    return {
+        "local": known(server, server.address, ROOT),
+        "peer": known(other, address, REPLICATOR),
+        "ca_file": str(state.ca),
+        "writers": [APPLICATION],
+        "hidden": f"{server.address}:{HIDDEN_PORT}",
+    }
 
 
 def answers(server: Server, state: State) -> None:

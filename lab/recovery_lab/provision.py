@@ -97,7 +97,9 @@ def _definer(lab: Lab, server: Server) -> Callable[[], None]:
         "mirror_maker": lambda: mirror_maker.define(
             server, lab.layout, lab.state, lab.programs["java"], lab.programs["kafka-libs"]
         ),
-        "object_storage": lambda: object_storage.define(server, lab.state, lab.programs["minio"]),
+        "object_storage": lambda: object_storage.define(
+            server, lab.layout, lab.state, lab.programs["minio"], lab.programs["python"]
+        ),
     }
     return makers[server.kind]
 
@@ -308,8 +310,8 @@ def start_object_storage(lab: Lab, *, anew: bool) -> None:
     """Start both regions' servers; new ones need each other, for one replicates to the other."""
     servers = lab.layout.of_kind("object_storage")
     with lab.screen.step("object_storage", "in both regions"):
-        for server in servers:
-            supervisor.act(f"{server.target}/minio", "start")
+        for name in (name for server in servers for name in server.processes):
+            supervisor.act(name, "start")
         for server in servers:
             probe = partial(object_storage.answers, server, lab.state)
             process = f"{server.target}/minio"

@@ -42,7 +42,7 @@ INSTANCES = {
     "sentinel": ("sentinel",),
     "kafka": ("kafka",),
     "mirror_maker": ("mirror-maker",),
-    "object_storage": ("minio",),
+    "object_storage": ("minio", "guard"),
 }
 
 # The kinds that both regions have, by profile, and those of which there is one, with its region.

@@ -144,3 +144,48 @@ def test_too_many_requests_are_refused_and_name_servers_go_on(full: LabUnderTest
             codes.append(error.response["Error"]["Code"])
     assert set(codes) == {"done", "Throttling"}
     assert told(full, "us-east-1") == [WEST]
+
+
+def files(lab: LabUnderTest, region: str, *, root: bool = False) -> tuple[Any, str]:
+    """Somebody's client of a region's objects, and the name of the bucket."""
+    connect = lab.connect(f"{region}/object_storage")
+    who = "" if root else "application_"
+    client = boto3.client(
+        "s3",
+        endpoint_url=connect["url"],
+        verify=connect["ca_file"],
+        region_name=region,
+        aws_access_key_id=connect[f"{who}access_key"],
+        aws_secret_access_key=connect[f"{who}secret_key"],
+        config=Config(s3={"addressing_style": "path"}, connect_timeout=2, retries={"total_max_attempts": 1}),
+    )
+    return client, connect["bucket"]
+
+
+def held(lab: LabUnderTest, region: str) -> set[tuple[str, str, str]]:
+    client, bucket = files(lab, region, root=True)
+    page = client.list_object_versions(Bucket=bucket)
+    return {
+        (kind, row["Key"], row["VersionId"]) for kind in ("Versions", "DeleteMarkers") for row in page.get(kind, ())
+    }
+
+
+def test_objects_are_replicated_to_the_east_and_written_in_the_west_only(full: LabUnderTest) -> None:
+    client, bucket = files(full, "us-west-2")
+    client.put_object(Bucket=bucket, Key="a", Body=b"1")
+    client.delete_object(Bucket=bucket, Key="a")
+    eventually(lambda: len(held(full, "us-east-1")) == 2)
+    assert held(full, "us-east-1") == held(full, "us-west-2")
+    other, name = files(full, "us-east-1")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        other.put_object(Bucket=name, Key="b", Body=b"1")
+    full.run("break", "isolate", "us-east-1/object_storage")
+    client.put_object(Bucket=bucket, Key="c", Body=b"1")
+    full.run("heal")
+    eventually(lambda: held(full, "us-east-1") == held(full, "us-west-2"), 30)
+    full.run("break", "kill", "us-west-2/object_storage")
+    assert full.server("us-west-2/object_storage")["state"] == "failed"
+    full.run("heal")
+    assert len(held(full, "us-west-2")) == 3
+    full.run("reset")
+    assert held(full, "us-west-2") == held(full, "us-east-1") == set()

@@ -125,6 +125,8 @@ class Move:
         elif verb in (Verb.SHUT_WRITES, Verb.SHUT_ARRIVALS):
             side.shut(WRITES if verb is Verb.SHUT_WRITES else ARRIVALS)
         elif verb in (Verb.OPEN_WRITES, Verb.OPEN_ARRIVALS):
+            if verb is Verb.OPEN_WRITES:
+                self._mark()
             side.open(WRITES if verb is Verb.OPEN_WRITES else ARRIVALS)
         elif verb is Verb.LEAD:
             side.lead(self.other.member)
@@ -133,6 +135,12 @@ class Move:
         else:
             left = side.catch_up()
             self.outcome.next_actions += [left] if left else []
+
+    def _mark(self) -> None:
+        stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        for one in (self.target, self.other):
+            if one is self.target or self.seen.other.reached:
+                one.mark(self.request.target, stamp)
 
     def _provider(self, side: Side) -> Provider:
         return self.target if side.member == self.target.member else self.other

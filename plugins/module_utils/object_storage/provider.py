@@ -17,6 +17,7 @@ from .api import LOST_SECONDS, READ_SECONDS, Api
 from .model import Member, Store
 
 WRITES, ARRIVALS = "writes", "arrivals"
+PRIMARY, SINCE = "recovery-primary", "recovery-since"
 # What is denied to whoever stands before a shut door.
 WRITING = (
     "s3:PutObject",
@@ -108,6 +109,13 @@ class Provider(ABC):
     @abstractmethod
     def lead(self, other: Member) -> None:
         """Replicate everything to the other region from now on."""
+
+    def mark(self, primary: str, since: str) -> None:
+        """Write down who is primary from now on: guards read it, we do not. Who is primary is seen from the doors."""
+        found = self.api.call("get_bucket_tagging", missing=("NoSuchTagSet",)) or {"TagSet": []}
+        kept = [row for row in found["TagSet"] if row["Key"] not in (PRIMARY, SINCE)]
+        kept += [{"Key": PRIMARY, "Value": primary}, {"Key": SINCE, "Value": since}]
+        self.api.call("put_bucket_tagging", Tagging={"TagSet": kept})
 
     def stop(self) -> None:
         """Replicate nowhere."""

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,19 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.platform.recovery.plugins.action.object_storage_failover import (
+    ActionModule,
+    request_from,
+    result_of,
+)
+from ansible_collections.platform.recovery.plugins.module_utils.errors import RecoveryError
 from ansible_collections.platform.recovery.plugins.module_utils.journal import Journal
+from ansible_collections.platform.recovery.plugins.module_utils.object_storage import failover
+from ansible_collections.platform.recovery.plugins.module_utils.object_storage.model import stores_of
+from ansible_collections.platform.recovery.plugins.module_utils.object_storage.readiness import checks
 from ansible_collections.platform.recovery.plugins.module_utils.run import Run
+from ansible_collections.platform.recovery.plugins.module_utils.schema import Validator
+from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call
 from tests.integration.object_storage.world import (
     APPLICATION,
     BUCKETS,
@@ -69,18 +81,37 @@ def play(world: World, *entries: str, words: tuple[str, ...] = (), **values: Any
     return done.returncode, result, text
 
 
-def done(world: World, *entries: str, **values: Any) -> Any:
+def role(world: World, *entries: str, **values: Any) -> Any:
     """Call entry points that must succeed; gives the result."""
     code, result, text = play(world, *entries, **values)
     assert code == 0, text
     return result
 
 
-def refused(world: World, *entries: str, **values: Any) -> str:
-    """Call entry points that must not; gives what was printed."""
-    code, _, text = play(world, *entries, **values)
-    assert code == 2, text
-    return text
+def validated(world: World, **values: Any) -> dict[str, Any]:
+    """Fill in and check options as the action plugin does."""
+    given = {"stores": {"files": store(world)}, "credentials": credentials(), "target": EAST, **values}
+    options, problems = Validator(maps=ActionModule.MAPS).check(ActionModule.OPTIONS, given)
+    assert not problems, problems
+    return options
+
+
+def done(world: World, **values: Any) -> Any:
+    """Do what the verb does, in this process: a play for each call would take a minute for all of them."""
+    options = validated(world, **values)
+    call = Call(options=options, check=False, diff=False, run=None, task_vars={}, template=lambda value: value)
+    request = request_from(call)
+    result = result_of(failover.move(stores_of(options), request), request)
+    assert not any(secret in repr(result) for secret in SECRETS)
+    return result
+
+
+def refused(world: World, **values: Any) -> str:
+    """Try what must not be done; gives what is said."""
+    with pytest.raises(RecoveryError) as error:
+        done(world, **values)
+    assert not any(secret in str(error.value) for secret in SECRETS)
+    return str(error.value)
 
 
 class Load:
@@ -125,24 +156,20 @@ def test_a_switchover_under_load_loses_nothing_and_back_again(world: World) -> N
     fill(world)
     load = Load(world, WEST)
     eventually(lambda: len(load.acknowledged) > 50)
-    result = done(world, "preflight", words=("--diff",))
-    assert result["changed"]
-    assert world.may_write(WEST)
-    result = done(world, "main")
+    result = role(world, "preflight", "main", "verify", words=("--diff",))
     acknowledged = load.end()
     files = result["stores"]["files"]
     assert (files["primary"], files["rpo"]["lost"], files["protected"]) == (EAST, 0, True), files
+    assert (result["changed"], files["steps"]) == (False, [])
     assert acknowledged <= world.ids(EAST)
     # Version ids, delete markers and what is the latest: the same on both sides.
     assert world.versions(EAST) == world.versions(WEST)
     assert any(marker for _, _, marker, _ in world.versions(EAST))
     assert (world.may_write(WEST), world.may_write(EAST)) == (False, True)
-    eventually(lambda: world.versions(EAST) == world.versions(WEST))
-    result = done(world, "main", "verify")
-    assert (result["changed"], result["stores"]["files"]["steps"]) == (False, [])
+    assert not done(world)["changed"]
     load = Load(world, EAST)
     eventually(lambda: len(load.acknowledged) > 20)
-    result = done(world, "rollback", former_target=WEST)
+    result = role(world, "rollback", former_target=WEST)
     assert result["stores"]["files"]["rpo"]["lost"] == 0
     assert load.end() <= world.ids(WEST)
     assert (world.may_write(WEST), world.may_write(EAST)) == (True, False)
@@ -159,14 +186,14 @@ def test_the_west_is_lost_and_comes_back(world: World, tmp_path: Path) -> None:
     world.start(EAST)
     assert not unsent & world.ids(EAST)
 
-    text = refused(world, "main")
+    text = refused(world)
     assert "a switchover would lose" in text
-    text = refused(world, "main", mode="failover")
+    text = refused(world, mode="failover")
     assert "nobody has said that it is lost" in text
     assert not world.may_write(EAST)
 
     Journal.open(tmp_path / "run", "run")
-    result = done(world, "main", recovery_run={"id": "run", "folder": str(tmp_path / "run")}, **LOST)
+    result = role(world, "main", recovery_run={"id": "run", "folder": str(tmp_path / "run")}, **LOST)
     files = result["stores"]["files"]
     assert (files["primary"], files["rpo"]["lost"], files["protected"]) == (EAST, None, False)
     assert 0 < files["rpo"]["seconds"] < 120
@@ -175,12 +202,12 @@ def test_the_west_is_lost_and_comes_back(world: World, tmp_path: Path) -> None:
     assert world.may_write(EAST)
     newer = world.put(EAST, "top", b"of the east")
     world.delete(EAST, "folder1/04")
-    result = done(world, "main", **LOST)
+    result = done(world, **LOST)
     assert not result["changed"]
 
     world.start(WEST)
     # What the west still wants to send is refused at the east, whatever it tries.
-    result = done(world, "main", recovery_run={"id": "run", "folder": str(tmp_path / "run")}, **LOST)
+    result = role(world, "main", recovery_run={"id": "run", "folder": str(tmp_path / "run")}, **LOST)
     files = result["stores"]["files"]
     assert {row["version_id"] for row in files["never_arrived"]} == unsent == world.ids(WEST) - world.ids(EAST)
     assert files["rpo"]["lost"] == len(unsent)
@@ -190,16 +217,16 @@ def test_the_west_is_lost_and_comes_back(world: World, tmp_path: Path) -> None:
     assert world.ids(EAST) <= world.ids(WEST)
     assert world.get(EAST, "top") == world.get(WEST, "top") == b"of the east"
     assert newer in world.ids(WEST)
-    result = done(world, "main", **LOST)
+    result = done(world, **LOST)
     assert (result["changed"], result["stores"]["files"]["rpo"]["lost"]) == (False, len(unsent))
 
     # A failback would give clients what the east never had.
-    text = refused(world, "main", target=WEST)
+    text = refused(world, target=WEST)
     assert "would give clients something else" in text
-    result = done(world, "main", discard_unreplicated=True, reason="looked at")
+    result = done(world, discard_unreplicated=True, reason="looked at")
     assert result["stores"]["files"]["discarded"] == len(unsent)
-    result = done(world, "main", "verify", target=WEST)
-    assert not result["changed"]
+    done(world, target=WEST)
+    assert not done(world, target=WEST)["changed"]
     eventually(lambda: world.versions(EAST) == world.versions(WEST))
     assert (world.may_write(WEST), world.may_write(EAST)) == (True, False)
 
@@ -211,14 +238,47 @@ def test_the_west_is_lost_and_comes_back(world: World, tmp_path: Path) -> None:
     assert not any(secret in (tmp_path / "run/journal.jsonl").read_text() for secret in SECRETS)
 
 
+def test_a_west_that_comes_back_accepts_no_write_at_any_moment(world: World) -> None:
+    world.put(WEST, "first")
+    eventually(lambda: world.ids(EAST) == world.ids(WEST))
+    world.kill(WEST)
+    done(world, **LOST)
+    load = Load(world, WEST)
+    world.start(WEST)
+    time.sleep(1)  # for the client to try, not for the guard to act
+    assert load.end() == set()
+    assert "applications may no longer write here" in (world.folder / f"{WEST}.log").read_text()
+    done(world, **LOST)
+    # It is no fence for a primary: back in the west, its guard lets it be.
+    done(world, target=WEST)
+    world.kill(WEST)
+    world.start(WEST)
+    assert world.may_write(WEST)
+
+
+def test_a_west_that_only_we_do_not_reach_is_fenced_by_its_guard(world: World) -> None:
+    fill(world)
+    eventually(lambda: world.versions(EAST) == world.versions(WEST))
+    cut_off = store(world)
+    cut_off["members"][WEST]["endpoint"] = "https://127.6.9.9:9000"
+    assert world.may_write(WEST)
+    done(world, stores={"files": cut_off}, **LOST)
+    eventually(lambda: not world.may_write(WEST), seconds=3)
+    assert world.may_write(EAST)
+    # What was written in between is listed by the next run.
+    result = done(world, **LOST)
+    never = {row["version_id"] for row in result["stores"]["files"]["never_arrived"]}
+    assert never == world.ids(WEST) - world.ids(EAST)
+
+
 def test_a_west_that_comes_back_empty_is_filled(world: World) -> None:
     fill(world)
     eventually(lambda: world.versions(EAST) == world.versions(WEST))
     world.kill(WEST)
-    done(world, "main", **LOST)
+    done(world, **LOST)
     world.put(EAST, "late", b"l")
     world.lose(WEST)
-    result = done(world, "main", **LOST)
+    result = done(world, **LOST)
     assert result["stores"]["files"]["protected"]
     assert world.versions(EAST) <= world.versions(WEST)
 
@@ -227,21 +287,22 @@ def test_refusals_touch_nothing(world: World) -> None:
     fill(world)
     eventually(lambda: world.versions(EAST) == world.versions(WEST))
     wrong = {**credentials(), ROOT.user: {"user": ROOT.user, "password": "not-the-secret"}}
-    text = refused(world, "main", credentials=wrong)
+    code, _, text = play(world, "main", credentials=wrong)
+    assert code == 2, text
     assert "SignatureDoesNotMatch" in text
     assert "not-the-secret" not in text
     root = store(world, writers=[ROOT.user])
-    text = refused(world, "main", stores={"files": root})
+    text = refused(world, stores={"files": root})
     assert "nothing can be denied to it" in text
     world.kill(EAST)
-    text = refused(world, "main")
+    text = refused(world)
     assert "does not answer, so nothing can move there" in text
     assert world.may_write(WEST)
     # With nobody to take it a backlog stays; writes are let in again.
     world.start(EAST)
     world.minio(EAST).make_user(REPLICATOR, f"recovery-fence-{BUCKETS[EAST]}", "files-replicator")
     world.put(WEST, "stuck")
-    text = refused(world, "main", timeout_seconds=3)
+    text = refused(world, timeout_seconds=3)
     assert "no replication brings it" in text
     assert world.may_write(WEST)
 
@@ -254,20 +315,22 @@ def test_a_backlog_that_does_not_drain_lets_writes_in_again(world: World) -> Non
         "files-replicator", "Allow", ["s3:ListBucket", "s3:GetBucketVersioning"], BUCKETS[EAST]
     )
     world.put(WEST, "stuck")
-    text = refused(world, "main", timeout_seconds=3)
+    text = refused(world, timeout_seconds=3)
     assert "writes are let in again" in text
     assert (world.may_write(WEST), world.may_write(EAST)) == (True, False)
 
 
-def verdicts(result: Any) -> dict[str, tuple[str, str]]:
-    return {one["check"]: (one["verdict"], one["observed"]) for one in result["checks"]}
+def looked(world: World, **values: Any) -> dict[str, tuple[str, str]]:
+    """Make the checks of readiness, in this process."""
+    [found] = stores_of(validated(world, **values))
+    return {one.check: (one.verdict, one.observed) for one in checks(found, EAST)}
 
 
 def test_readiness(world: World) -> None:
     fill(world)
     eventually(lambda: world.versions(EAST) == world.versions(WEST))
-    result = done(world, "readiness")
-    found = verdicts(result)
+    result = role(world, "readiness")
+    found = {one["check"]: (one["verdict"], one["observed"]) for one in result["checks"]}
     assert {verdict for verdict, _ in found.values()} == {"ready"}, found
     assert len(found) == 7
     client = world.s3(WEST, ROOT)
@@ -275,14 +338,12 @@ def test_readiness(world: World) -> None:
     world.put(WEST, "lonely")
     world.minio(EAST).make_user(APPLICATION, "files-user")
     world.put(EAST, "folder0/03", b"by mistake")
-    result = done(world, "readiness", stores={"files": store(world, objectives={"rpo_seconds": 0})})
-    found = verdicts(result)
+    found = looked(world, stores={"files": store(world, objectives={"rpo_seconds": 0})})
     for check in ("replication", f"who may write to {EAST}", "backlog", "contents"):
         assert found[check][0] == "not_ready", found
     world.kill(EAST)
-    code, result, text = play(world, "readiness")
-    found = verdicts(result)
-    assert (code, found[f"bucket in {EAST}"][0], found["replication"][0]) == (0, "unknown", "unknown"), text
+    found = looked(world)
+    assert (found[f"bucket in {EAST}"][0], found["replication"][0]) == ("unknown", "unknown"), found
 
 
 @pytest.mark.slow
@@ -290,6 +351,6 @@ def test_thousands_of_objects_are_compared_in_seconds(world: World) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: world.put(WEST, f"many{n % 8}/{n:05}"), range(6000)))
     eventually(lambda: len(world.ids(EAST)) == 6000, seconds=120)
-    result = done(world, "main")
+    result = done(world)
     assert result["stores"]["files"]["versions"] == 6000
     assert result["seconds"] < 30

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from recovery_lab.minio_api import Account, Minio
 WEST, EAST = "us-west-2", "us-east-1"
 HOSTS = {WEST: "127.6.1.64", EAST: "127.6.2.64"}
 PORT = 9000
+GUARD = Path(__file__).resolve().parents[3] / object_storage.GUARD_SOURCE
 BUCKETS = {region: f"files-{region}" for region in HOSTS}
 ROOT = Account("operator", "planted-root-secret")
 APPLICATION = Account("app", "planted-application-secret")
@@ -68,13 +71,33 @@ class World:
         }
         # Dies with pytest, however pytest dies.
         guard = [shutil.which("setpriv") or "", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        words = [self.program, "server", "--quiet", "--certs-dir", self.folder / region / "certs"]
-        words += ["--address", f"{HOSTS[region]}:{PORT}", self.folder / region / "data"]
-        with (self.folder / f"{region}.log").open("ab") as log:
-            self.processes[region] = subprocess.Popen(
-                [*guard, *map(str, words)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
-            )
+        about = self.folder / f"{region}.json"
+        about.write_text(json.dumps(self.settings(region)))
+        command = [*guard, sys.executable, str(GUARD), str(about)]
+        server = [self.program, "server", "--quiet", "--certs-dir", self.folder / region / "certs"]
+        server += ["--address", "ADDRESS", self.folder / region / "data"]
+        for name, words in ((f"{region} guard", ["watch"]), (region, ["run", *map(str, server)])):
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [*command, *words], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+                )
         eventually(lambda: self.answers(region))
+
+    def settings(self, region: str) -> dict[str, Any]:
+        """What the guard of a region knows."""
+        other = EAST if region == WEST else WEST
+
+        def known(name: str, account: Account) -> dict[str, str]:
+            row = {"url": f"https://{HOSTS[name]}:{PORT}", "bucket": BUCKETS[name], "region": name}
+            return {**row, "user": account.user, "password": account.password}
+
+        return {
+            "local": known(region, ROOT),
+            "peer": known(other, REPLICATOR),
+            "ca_file": str(self.ca),
+            "writers": [APPLICATION.user],
+            "hidden": f"{HOSTS[region]}:{PORT + 1}",
+        }
 
     def answers(self, region: str) -> bool:
         try:
@@ -84,9 +107,10 @@ class World:
         return True
 
     def kill(self, region: str) -> None:
-        process = self.processes.pop(region)
-        process.kill()
-        process.wait()
+        for name in (region, f"{region} guard"):
+            process = self.processes.pop(name)
+            process.kill()
+            process.wait()
 
     def lose(self, region: str) -> None:
         """A region that was made anew: the server is there, with users and an empty bucket."""
@@ -155,8 +179,9 @@ def running(folder: Path) -> Iterator[World]:
             world.start(region)
         yield world
     finally:
-        for region in list(world.processes):
-            world.kill(region)
+        for region in HOSTS:
+            if region in world.processes:
+                world.kill(region)
 
 
 def prepare(world: World, region: str, *, primary: bool) -> None:
