@@ -38,7 +38,18 @@ if TYPE_CHECKING:
         SinkUp,
         StepFailed,
     )
-    from .result import Cancelled, CheckFound, DatabaseResult, DecisionMade, Failure, Objective, Outage, Phase, Result, Validation
+    from .result import (
+        Cancelled,
+        CheckFound,
+        DatabaseResult,
+        DecisionMade,
+        Failure,
+        Objective,
+        Outage,
+        Phase,
+        Result,
+        Validation,
+    )
     from .session import Run, run, start
 
 __version__ = "0.1.0"
@@ -74,6 +85,7 @@ __all__ = [
     "SinkUp",
     "Status",
     "StepFailed",
+    "Validation",
     "WrongCall",
     "attach",
     "launch",
@@ -95,6 +107,7 @@ _HOMES = {
         "Outage",
         "Phase",
         "Result",
+        "Validation",
     ),
     "session": ("Run", "run", "start"),
 }
