@@ -214,7 +214,7 @@ def test_what_nothing_can_be_compared_with_is_not_passed(world: World, tmp_path:
     assert (found["throughput"]["verdict"], found["errors"]["verdict"]) == ("unknown", "passed")
     remember(tmp_path, world)
     _code, result, _text = play(tmp_path, world, "performance", rate=30)
-    assert result["verdict"] == "unknown"
+    assert result["verdict"] == "unknown", result
     assert "other rate" in told(tmp_path)["response time"]["observed"]
 
 

@@ -134,7 +134,7 @@ func (e *Events) Writable(ctx context.Context) error {
 		}
 	}
 	if may := topic.AuthorizedOperations; may != notTold && may&mayWrite == 0 {
-		return fmt.Errorf("topic %s: this user may not write to it", e.topic)
+		return fmt.Errorf("topic %s: this user may not write to it: %w", e.topic, errClosed)
 	}
 	return nil
 }
