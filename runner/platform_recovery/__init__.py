@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         SinkDown,
         SinkUp,
         StepFailed,
+        Validated,
     )
     from .result import (
         Cancelled,
@@ -85,6 +86,7 @@ __all__ = [
     "SinkUp",
     "Status",
     "StepFailed",
+    "Validated",
     "Validation",
     "WrongCall",
     "attach",
