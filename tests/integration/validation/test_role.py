@@ -219,6 +219,17 @@ def test_what_nothing_can_be_compared_with_is_not_passed(world: World, tmp_path:
     assert "other rate" in told(tmp_path)["response time"]["observed"]
 
 
+def test_readiness_asks_for_a_baseline_before_it_is_needed(world: World, tmp_path: Path) -> None:
+    for verdict in ("not_ready", "ready"):
+        code, result, text = play(tmp_path, world, "readiness")
+        assert code == 0, text
+        assert {one["check"]: one["verdict"] for one in result["checks"]} == {
+            "load generator": "ready",
+            "baseline": verdict,
+        }
+        remember(tmp_path, world)
+
+
 def test_wrong_calls_ask_nothing(world: World, tmp_path: Path) -> None:
     for values, words in (
         ({"rate": 100000}, "most_requests is 20000"),

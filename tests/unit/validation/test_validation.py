@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils import report
+from ansible_collections.platform.recovery.plugins.module_utils import clock, report
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.report_html import html
 from ansible_collections.platform.recovery.plugins.module_utils.report_words import headline
@@ -22,6 +22,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.validation impor
     journeys,
     load,
     performance,
+    readiness,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.validation.front import Answer, Front
 from ansible_collections.platform.recovery.plugins.module_utils.validation.journeys import Step, Travelled
@@ -164,6 +165,33 @@ def test_the_kinds_of_requests_are_mixed_by_their_weights() -> None:
 def test_a_report_that_cannot_be_read_is_said(text: str) -> None:
     with pytest.raises(StepFailed, match="report cannot be read"):
         load.figures(text)
+
+
+@pytest.mark.parametrize(
+    ("days", "load_", "verdict", "words"),
+    [
+        (None, LOAD, "not_ready", "no baseline is remembered"),
+        (1, LOAD, "ready", "1.0 days old"),
+        (31, LOAD, "not_ready", "31.0 days old"),
+        (1, replace(LOAD, rate=1), "not_ready", "taken with other rate"),
+    ],
+)
+def test_readiness_knows_the_baseline(
+    tmp_path: Path, days: float | None, load_: Load, verdict: str, words: str
+) -> None:
+    path, now = str(tmp_path / "memory.json"), clock.parse(BASELINE.taken_at) + 86400 * (days or 0)
+    if days is not None:
+        performance.memorise(path, BASELINE)
+    generator, baseline = readiness.checks(path, load_, "no-such-program", 30, now)
+    assert (generator.verdict, baseline.verdict) == ("not_ready", verdict)
+    assert words in baseline.observed
+    assert (baseline.mend is None) == (verdict == "ready")
+
+
+def test_a_baseline_that_cannot_be_read_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text("?")
+    _, found = readiness.checks(str(tmp_path / "memory.json"), LOAD, "sh", 30, 0)
+    assert (found.verdict, "cannot be read" in found.observed) == ("not_ready", True)
 
 
 SAID = {"verdict": "accepted", "statement": "all is right", "signature": None}
