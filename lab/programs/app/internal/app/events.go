@@ -15,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 const (
@@ -90,10 +89,8 @@ func kafkaOptions(config Config, resolver *Resolver, log *slog.Logger) ([]kgo.Op
 		kgo.WithLogger(kafkaLog{log}),
 	}
 	if c.User != "" {
-		login := scram.Auth{User: c.User, Pass: c.Password}
-		// The first that the broker offers.
-		options = append(options, kgo.SASL(login.AsSha512Mechanism(), login.AsSha256Mechanism(),
-			plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()))
+		// One only: a broker closes the connection of a client that begins with a mechanism which it does not know.
+		options = append(options, kgo.SASL(plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()))
 	}
 	return options, nil
 }

@@ -69,8 +69,8 @@ func TestEvents(t *testing.T) {
 }
 
 func TestClosedTopicIsNotWritable(t *testing.T) {
-	cluster := startKafka(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-512", "admin", "a"),
-		kfake.User("SCRAM-SHA-512", "reader", "r", kfake.ACL{
+	cluster := startKafka(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "admin", "a"),
+		kfake.User("PLAIN", "reader", "r", kfake.ACL{
 			Resource: kmsg.ACLResourceTypeTopic, Name: "*", Pattern: kmsg.ACLResourcePatternTypeLiteral,
 			Operation: kmsg.ACLOperationRead, Allow: true,
 		}))
