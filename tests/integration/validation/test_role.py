@@ -74,7 +74,7 @@ def play(folder: Path, world: World, *entries: str, words: tuple[str, ...] = (),
         "platform_validation_memory": str(folder / "runs/platform.performance.json"),
         "platform_validation_generator": str(world.vegeta),
         "platform_validation_rate": 60,
-        "platform_validation_seconds": 2,
+        "platform_validation_seconds": 1,
         "platform_validation_timeout_seconds": 2,
         **{f"platform_validation_{name}": value for name, value in values.items()},
     }
@@ -131,7 +131,7 @@ def test_a_platform_that_is_well(world: World, tmp_path: Path) -> None:
     assert code == 0, text
     assert result["journeys"]["verdict"] == result["performance"]["verdict"] == "passed", result
     assert result["acceptance"]["pending"] == ["head of support"]
-    assert result["performance"]["figures"]["requests"] == 120
+    assert result["performance"]["figures"]["requests"] == 60
     # By the name, at the address that the name server gives, with what authorises.
     assert {host for host, _ in world.app.asked} == {f"{NAME}:{PORT}"}
     assert world.app.authorizations == {TOKEN}
@@ -227,7 +227,8 @@ def test_readiness_asks_for_a_baseline_before_it_is_needed(world: World, tmp_pat
             "load generator": "ready",
             "baseline": verdict,
         }
-        remember(tmp_path, world)
+        if verdict == "not_ready":
+            remember(tmp_path, world)
 
 
 def test_wrong_calls_ask_nothing(world: World, tmp_path: Path) -> None:
