@@ -39,12 +39,12 @@ class Stores:
         if sentinels:
             places = [f"{addresses.host_name(one.region, one.kind)}:{one.port}" for one in sentinels]
             found |= {"SESSIONS_SENTINELS": ",".join(places), "SESSIONS_MASTER": SESSIONS, "SESSIONS_CA": ca}
-        for broker in self._primary("kafka"):
-            place = f"{addresses.host_name(broker.region, broker.kind)}:{self._port(broker)}"
+        for broker in self._own("kafka"):
+            place = f"{addresses.host_name(broker.region, broker.kind)}:{broker.port}"
             found |= {"EVENTS_BROKERS": place, "EVENTS_USER": EVENTS_USER, "EVENTS_CA": ca}
-        for server in self._primary("object_storage"):
+        for server in self._own("object_storage"):
             endpoint = f"https://{addresses.host_name(server.region, server.kind)}:{server.port}"
-            found |= {"FILES_ENDPOINT": endpoint, "FILES_BUCKET": f"files-{server.region}", "FILES_CA": ca}
+            found |= {"FILES_ENDPOINT": endpoint, "FILES_BUCKET": f"files-{self.region}", "FILES_CA": ca}
         return found
 
     @property
@@ -53,20 +53,15 @@ class Stores:
         found: dict[str, str] = {}
         if self.layout.of_kind("sentinel"):
             found["SESSIONS_PASSWORD"] = self.state.secret("redis")
-        if self._primary("kafka"):
+        if self._own("kafka"):
             found["EVENTS_PASSWORD"] = self.state.secret(f"kafka-{EVENTS_USER}")
-        if self._primary("object_storage"):
+        if self._own("object_storage"):
             found["FILES_ACCESS_KEY"] = FILES_USER
             found["FILES_SECRET_KEY"] = self.state.secret(f"object-storage-{FILES_USER}")
         return found
 
-    def _primary(self, kind: str) -> list[topology.Server]:
-        """List the server that takes writes: for everybody it is the primary region's, as with the database."""
-        return [server for server in self.layout.of_kind(kind) if server.region == topology.PRIMARY]
-
-    def _port(self, broker: topology.Server) -> int:
-        """Give the port of a broker's listener for this region."""
-        return broker.port if broker.region == self.region else addresses.kafka_port(self.region)
+    def _own(self, kind: str) -> list[topology.Server]:
+        return [server for server in self.layout.of_kind(kind) if server.region == self.region]
 
 
 def objects(state: State, layout: Topology, region: str) -> list[dict[str, Any]]:

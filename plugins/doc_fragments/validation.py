@@ -34,3 +34,56 @@ options:
     description: What the header C(Authorization) is to hold.
     type: str
 """
+
+    LOAD = r"""
+options:
+  memory:
+    description: The file that remembers the baseline, beside the runs so that it outlives them.
+    type: path
+    required: true
+  requests:
+    description: What is asked. Requests that write leave behind what they wrote.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      method:
+        description: The method.
+        type: str
+        default: GET
+      path:
+        description: The path, below the URL. C({unique}) stands for a key that nobody has used yet.
+        type: str
+        required: true
+      body:
+        description: What is sent, as JSON. C({unique}) is put in here as well.
+        type: dict
+      weight:
+        description: How often it is asked among the others.
+        type: int
+        default: 1
+  rate:
+    description: Requests a second.
+    type: int
+    default: 50
+  seconds:
+    description: For how long.
+    type: int
+    default: 10
+  timeout_seconds:
+    description: How long each request has for its answer.
+    type: float
+    default: 5
+  most_connections:
+    description: The most connections at a time. What would need more is not asked at the given rate.
+    type: int
+    default: 100
+  most_requests:
+    description: A bound on rate times seconds, so that a slip of the pen is no attack.
+    type: int
+    default: 20000
+  generator:
+    description: The load generator, a path or a name that is looked for.
+    type: str
+    default: vegeta
+"""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SinkUp,
         StepEnded,
         StepFailed,
+        Validated,
     )
     from .result import (
         Cancelled,
@@ -91,6 +92,7 @@ __all__ = [
     "Status",
     "StepEnded",
     "StepFailed",
+    "Validated",
     "Validation",
     "WrongCall",
     "attach",

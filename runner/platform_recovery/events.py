@@ -82,6 +82,20 @@ class CheckMade(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Validated(Event):
+    """One thing that was validated: passed, failed, unknown or pending. `share` is what is used of a limit."""
+
+    kind: str | None = None
+    name: str | None = None
+    verdict: str | None = None
+    observed: Any = None
+    wanted: Any = None
+    by: str | None = None
+    seconds: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Action(Event):
     """Something was done, or was found done."""
 
@@ -212,6 +226,7 @@ KINDS: dict[str, type[Event]] = {
     "phase_ended": PhaseEnded,
     "decision": Decision,
     "check": CheckMade,
+    "validated": Validated,
     "action": Action,
     "observation": Observation,
     "step_failed": StepFailed,

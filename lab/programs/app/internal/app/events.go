@@ -89,7 +89,7 @@ func kafkaOptions(config Config, resolver *Resolver, log *slog.Logger) ([]kgo.Op
 		kgo.WithLogger(kafkaLog{log}),
 	}
 	if c.User != "" {
-		// One mechanism: a broker closes the connection on one that it does not know, so there is no second try on it.
+		// One only: a broker closes the connection of a client that begins with a mechanism which it does not know.
 		options = append(options, kgo.SASL(plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()))
 	}
 	return options, nil
@@ -131,7 +131,7 @@ func (e *Events) Writable(ctx context.Context) error {
 		}
 	}
 	if may := topic.AuthorizedOperations; may != notTold && may&mayWrite == 0 {
-		return fmt.Errorf("topic %s: this user may not write to it", e.topic)
+		return fmt.Errorf("topic %s: this user may not write to it: %w", e.topic, errClosed)
 	}
 	return nil
 }

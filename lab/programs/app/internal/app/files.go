@@ -96,6 +96,8 @@ func (f *Files) Writable(ctx context.Context) error {
 	switch minio.ToErrorResponse(err).Code {
 	case minio.PreconditionFailed, minio.NoSuchKey:
 		return nil
+	case minio.AccessDenied:
+		return fmt.Errorf("bucket %s: this user may not write to it: %w", f.bucket, errClosed)
 	}
 	return err
 }

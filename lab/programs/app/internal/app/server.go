@@ -85,16 +85,16 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
 // checkReady asks database, stores and dependencies at the same time: each may take most of the allowance.
 func (s *Server) checkReady(ctx context.Context) error {
 	others := make(chan error, 1)
-	go func() { others <- s.prerequisites(ctx) }()
+	go func() { others <- s.beside(ctx, s.stores.Well) }()
 	err := s.rows.Writable(ctx)
 	return errors.Join(err, <-others)
 }
 
-// prerequisites fails if a write should not even be tried: what it needs beside the database is known to be missing.
-func (s *Server) prerequisites(ctx context.Context) error {
+// beside asks dependencies and stores, what there is beside the database, at the same time.
+func (s *Server) beside(ctx context.Context, stores func() error) error {
 	depends := make(chan error, 1)
 	go func() { depends <- s.depends(ctx) }()
-	err := s.stores.Writable()
+	err := stores()
 	return errors.Join(err, <-depends)
 }
 
@@ -107,7 +107,7 @@ func (s *Server) postRow(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := requestContext(r)
 	defer cancel()
-	if err := s.prerequisites(ctx); err != nil {
+	if err := s.beside(ctx, s.stores.Writable); err != nil {
 		s.noteFailure(err)
 		refuse(w, "nothing was written, for something that a row needs cannot be had", err)
 		return
@@ -174,7 +174,7 @@ func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) {
 	if health := s.stores.Health(); len(health) > 0 {
 		said := map[string]map[string]any{}
 		for name, err := range health {
-			said[name] = map[string]any{"writable": err == nil, "reason": reason(err)}
+			said[name] = map[string]any{"writable": err == nil, "closed": errors.Is(err, errClosed), "reason": reason(err)}
 		}
 		body["stores"] = said
 	}

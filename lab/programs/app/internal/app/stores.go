@@ -19,6 +19,10 @@ const (
 	storeFreshness = 500 * time.Millisecond
 )
 
+// errClosed tells of a store that is well and takes no writes from us, because somebody closed it: a mirror's topics and
+// buckets are, until they take over, and a fenced region's.
+var errClosed = errors.New("it is closed in this region")
+
 // Keeper is one store beside the database, in which a service keeps something of each of its rows.
 type Keeper interface {
 	// Keep returns where it now is, once the store has said that it is safe there.
@@ -91,6 +95,18 @@ func (s *Stores) Writable() error {
 	var problems []error
 	for _, err := range s.Health() {
 		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+// Well fails unless every store takes writes or is closed on purpose. An instance of a region that stands by is ready: it
+// can be rolled out and scaled before its stores are opened, and refuses every write until then.
+func (s *Stores) Well() error {
+	var problems []error
+	for _, err := range s.Health() {
+		if !errors.Is(err, errClosed) {
+			problems = append(problems, err)
+		}
 	}
 	return errors.Join(problems...)
 }

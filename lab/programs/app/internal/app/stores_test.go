@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -78,8 +79,22 @@ func TestAStoreThatIsNotWritableIsUnready(t *testing.T) {
 		t.Fatalf("ready: %d %s", got.Code, got.Body)
 	}
 	got := ask(server.Handler(), "GET", "/v1/user-service/healthz", "")
-	if got.Code != 200 || !strings.Contains(got.Body.String(), `"file":{"reason":"the store of each row's file is not writable: gone","writable":false}`) {
+	if got.Code != 200 || !strings.Contains(got.Body.String(), `"file":{"closed":false,"reason":"the store of each row's file is not writable: gone","writable":false}`) {
 		t.Fatalf("health: %d %s", got.Code, got.Body)
+	}
+}
+
+func TestAStoreThatIsClosedRefusesWritesOnly(t *testing.T) {
+	rows := &fakeRows{}
+	server := serverWith(rows, map[string]Keeper{"event": fakeKeeper{writable: fmt.Errorf("topic: %w", errClosed)}})
+	if got := ask(server.Handler(), "GET", "/readyz", ""); got.Code != 200 {
+		t.Fatalf("ready: %d %s", got.Code, got.Body)
+	}
+	if got := ask(server.Handler(), "POST", "/v1/user-service/rows", `{"key":"k","value":"v"}`); got.Code != 503 || rows.inserted != 0 {
+		t.Fatalf("write: %d %s after %d inserts", got.Code, got.Body, rows.inserted)
+	}
+	if got := ask(server.Handler(), "GET", "/v1/user-service/healthz", ""); !strings.Contains(got.Body.String(), `"closed":true`) {
+		t.Fatalf("health: %s", got.Body)
 	}
 }
 
