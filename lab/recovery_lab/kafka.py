@@ -138,6 +138,9 @@ def broker_properties(broker: Broker) -> str:
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # After a SIGKILL it is registered again only once the session of the one before is over.
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 2,
         "num.replica.fetchers": 1,
