@@ -35,7 +35,7 @@ from .topology import Server, Topology
 from .wait import NotYet
 
 ADMIN, MIRROR, APPLICATION = "admin", "mirror", "events"
-TOPIC, PARTITIONS = "events", 3
+PARTITIONS = 3
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 SECONDS = 5.0
 # Small: a lab has a few records, and two cores for everything.
@@ -237,12 +237,14 @@ def answers(server: Server, state: State) -> set[str]:
 
 
 def populate(server: Server, state: State) -> None:
-    """Give a new broker the application's topic and rights; in the standby region it is closed to everybody."""
+    """Give a new broker the application's topics and rights; in the standby region it is closed to everybody."""
     client = AdminClient(settings(server, state))
     bindings = allowed() + ([] if server.region == topology.PRIMARY else closed())
     futures = list(client.create_acls(bindings).values())
     if server.region == topology.PRIMARY:
-        futures += client.create_topics([NewTopic(TOPIC, PARTITIONS, 1)]).values()
+        # A service's events are in the topic that has the name of its table. The mirror makes them in the standby region.
+        topics = [NewTopic(service.table, PARTITIONS, 1) for service in topology.SERVICES.values()]
+        futures += client.create_topics(topics).values()
     for future in futures:
         try:
             future.result(timeout=20)

@@ -16,8 +16,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import process_manager
+
 CONNECT_SECONDS = 2
 PERSIST_SECONDS = 30
+PROCESS = "process"
 STOPPED = frozenset({"inactive", "failed"})
 ALLOWED = "recovery-may-fence"
 PROPERTIES = "ActiveState,SubState,MainPID,UnitFileState"
@@ -26,7 +29,7 @@ ASSIGNMENT = re.compile(r"^(ActiveState|SubState|MainPID|UnitFileState)=(.*)$", 
 
 @dataclass(frozen=True)
 class Fence:
-    """How a server can be stopped for good, and by which unit of which host."""
+    """How a member's server can be stopped for good."""
 
     method: str = "none"
     host: str | None = None
@@ -81,16 +84,20 @@ class UnitStatus:
 
 def status(fence: Fence, *, seconds: float) -> UnitStatus:
     """Ask how the unit is."""
+    if fence.method == PROCESS:
+        return read_status(fence, run_process(fence, "show", seconds=seconds))
     return read_status(fence, run(fence, show_command(fence), seconds=seconds))
 
 
 def stop_for_good(fence: Fence, *, seconds: float, gently: bool) -> UnitStatus:
     """Mask and stop the unit in one call, and read its state after that.
 
-    Gently lets the server send what it still has to others. Otherwise it is killed, for a frozen server would
+    Gently lets the server send what it still has to its standbys. Otherwise it is killed, for a frozen server would
     hold a stop until its time is up, and would acknowledge writes for a moment if it thawed. Masking comes first:
     nothing may start it in between.
     """
+    if fence.method == PROCESS:
+        return read_status(fence, run_process(fence, "stop", signal="INT" if gently else "KILL", seconds=seconds))
     unit, manager = shlex.quote(fence.unit), manager_command(fence)
     mask = f"{manager} mask {unit}"
     kill = f"{manager} kill -s SIGKILL {unit}"
@@ -139,6 +146,13 @@ def read_status(fence: Fence, answer: Answer) -> UnitStatus:
     main_pid = int(found["MainPID"]) if found.get("MainPID", "").isdigit() else None
     observed = f"{fence.unit} is {active}" + (f" and {unit_file}" if unit_file else "")
     return UnitStatus(observed, True, active, unit_file, main_pid)
+
+
+def run_process(fence: Fence, verb: str, *, seconds: float, signal: str = "INT") -> Answer:
+    """Show or fence a server that no service manager runs. Its unit is its data directory."""
+    words = process_manager.script(verb, fence.unit, signal=signal, seconds=max(0.0, seconds - CONNECT_SECONDS))
+    shell = f"sudo -n -u {shlex.quote(fence.os_user)} sh -s" if fence.sudo else "sh -s"
+    return ask(fence, shell, seconds=seconds, shared=None, script=words)
 
 
 def run(fence: Fence, command: str, *, seconds: float) -> Answer:

@@ -14,15 +14,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .. import service_manager
 from ..errors import PreconditionFailed, RecoveryError, StepFailed, StepTimeout
 from ..lease import LeaseLost
+from ..service_manager import UnitStatus
 from ..waiting import wait_until
-from . import integrity, service_manager
+from . import integrity
 from .client import ServerError, Session, port_refuses
 from .model import Credentials, Evidence, Member, MemberState, Mode, format_lsn, parse_lsn, shown_bytes
 from .observe import look_at
 from .provided import Provider
-from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.002
 FAILOVER_CONNECT_SECONDS = 0.3

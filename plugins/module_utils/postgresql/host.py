@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import service_manager
+from .. import service_manager
 from .model import Member
 
 SECTION = re.compile(r"^== (\w+)$", re.MULTILINE)

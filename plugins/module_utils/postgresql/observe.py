@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .. import clock, edge
-from . import service_manager
+from .. import clock, edge, service_manager
 from .client import ServerError, Session
 from .model import (
     Attached,

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..service_manager import UnitStatus
 from .model import Member, PatroniPlace
 from .provided import Hindrance
-from .service_manager import UnitStatus
 
 Document = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import PreconditionFailed
+from ..service_manager import UnitStatus
 from .decide import Gate
 from .model import Credentials, DatabaseView, Member, MemberState
-from .service_manager import UnitStatus
 
 
 @dataclass(frozen=True)

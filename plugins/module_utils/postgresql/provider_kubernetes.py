@@ -15,13 +15,13 @@ from ..errors import BadInput, StepTimeout
 from ..kubernetes.client import MERGE_PATCH, ApiError, Client
 from ..kubernetes.kubeconfig import load
 from ..kubernetes.transport import Deadline
+from ..service_manager import UnitStatus
 from ..waiting import wait_until
 from .client import REFUSES, port_refuses
 from .model import Member
 from .operators import FLAVOURS, Demotion, Flavour, Item, Patch, condition, is_astray, is_empty, is_unready
 from .places import ResourcePlace
 from .provided import HandedOver, Provider
-from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.1
 REQUEST_SECONDS = 5.0

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from .. import service_manager
 from ..errors import BadInput, PreconditionFailed, RecoveryError, StepFailed, StepTimeout
+from ..service_manager import UnitStatus
 from ..waiting import wait_until
-from . import patroni, service_manager
+from . import patroni
 from .client import REFUSES, port_refuses
 from .model import Credentials, Member, PatroniNode, PatroniPlace, format_lsn
 from .patroni import Cluster, Region
@@ -31,7 +33,6 @@ from .patroni_api import (
     short,
 )
 from .provided import HandedOver, Hindrance, Provider, Remark
-from .service_manager import UnitStatus
 
 POLL_SECONDS = 0.1
 PORT_SECONDS = 0.3

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadInput, PreconditionFailed, StepFailed, StepTimeout
+from ..service_manager import UnitStatus
 from ..waiting import wait_until
 from .model import Member
 from .places import RdsPlace
 from .provided import HandedOver, Provider
-from .service_manager import UnitStatus
 
 try:
     import boto3

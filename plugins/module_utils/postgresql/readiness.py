@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import service_manager
 from ..readiness import FIRST, Check, Checklist
-from . import decide, service_manager
+from ..service_manager import UnitStatus
+from . import decide
 from .client import ServerError, Session
 from .decide import Gate, Request, Verdict
 from .model import Credentials, DatabaseView, Member, MemberState, shown_seconds
 from .provided import Provider, Remark
-from .service_manager import UnitStatus
 
 # The role whose work needs what is checked.
 CONFIRMS, FENCES, PROMOTES, VERIFIES = "pg_observe", "pg_fence", "pg_promote", "data_integrity"

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import service_manager
 from ..errors import PreconditionFailed, StepFailed, StepTimeout
 from ..waiting import wait_until
-from . import conninfo, protection, rejoin, rejoin_scripts, service_manager, unreplicated
+from . import conninfo, protection, rejoin, rejoin_scripts, unreplicated
 from .client import Session, port_refuses
 from .decide import Gate
 from .host import Done, facts_from, run_script

@@ -28,7 +28,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     MemberState,
     members_from,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 FENCE = Fence("systemd", "h", 2222, "recovery", "/key", "/hosts", "postgresql@15-main", sudo=True)
 

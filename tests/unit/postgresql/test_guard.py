@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.platform.recovery.plugins.action import postgresql_fence, postgresql_promote
+from ansible_collections.platform.recovery.plugins.module_utils import service_manager
 from ansible_collections.platform.recovery.plugins.module_utils.errors import StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.lease import LeaseLost
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, promote, service_manager
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import fence, promote
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model import (
     Credentials,
     DatabaseView,

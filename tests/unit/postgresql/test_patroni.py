@@ -29,7 +29,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
 )
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.patroni import AtHost, Cluster, Node, Region
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.provider_patroni import Patroni
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 SECRET = "planted-api-secret"
 FOLLOWING = {"standby_cluster": {"host": "west.example", "port": 5432}}

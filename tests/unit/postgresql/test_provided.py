@@ -21,7 +21,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
 )
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.places import RdsPlace, ResourcePlace
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.provided import HandedOver
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 FENCED = UnitStatus("fenced, no pod is left", True, "inactive", "masked")
 TOLD = UnitStatus("fenced, and its port is silent", True, "active", "masked")

@@ -22,8 +22,8 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     Slot,
 )
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.readiness import Channel, Equipment
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import Check, Verdict
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = 1_000_000.0

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql import process_manager, scratch_scripts
+from ansible_collections.platform.recovery.plugins.module_utils import process_manager
+from ansible_collections.platform.recovery.plugins.module_utils.postgresql import scratch_scripts
 from ansible_collections.platform.recovery.plugins.module_utils.postgresql.scratch import SETTINGS, quoted
 
 # A test run in the background has SIGINT ignored, and its children inherit that; a server's does not.

@@ -18,7 +18,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.postgresql.model
     MemberState,
     Receiver,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.postgresql.service_manager import UnitStatus
+from ansible_collections.platform.recovery.plugins.module_utils.service_manager import UnitStatus
 
 SINCE = "2026-11-23T10:30:00.000Z"
 WEST = MemberState("west", "a:1", False, why_not="connection refused at a:1", cause="refused")
