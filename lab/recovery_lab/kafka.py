@@ -242,7 +242,7 @@ def populate(server: Server, state: State) -> None:
     bindings = allowed() + ([] if server.region == topology.PRIMARY else closed())
     futures = list(client.create_acls(bindings).values())
     if server.region == topology.PRIMARY:
-        # A service's events are in the topic that has the name of its table. The mirror makes them in the standby region.
+        # A service's events are in the topic named as its table. In the standby region the mirror makes them.
         topics = [NewTopic(service.table, PARTITIONS, 1) for service in topology.SERVICES.values()]
         futures += client.create_topics(topics).values()
     for future in futures:
