@@ -35,8 +35,7 @@ from .topology import Server, Topology
 from .wait import NotYet
 
 ADMIN, MIRROR, APPLICATION = "admin", "mirror", "events"
-# The application has a topic a service, by the name of its table.
-TOPICS, PARTITIONS = tuple(service.table for service in topology.SERVICES.values()), 3
+PARTITIONS = 3
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 SECONDS = 5.0
 # Small: a lab has a few records, and two cores for everything.
@@ -139,6 +138,9 @@ def broker_properties(broker: Broker) -> str:
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # After a SIGKILL it is registered again only once the session of the one before is over.
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 2,
         "num.replica.fetchers": 1,
@@ -240,7 +242,9 @@ def populate(server: Server, state: State) -> None:
     bindings = allowed() + ([] if server.region == topology.PRIMARY else closed())
     futures = list(client.create_acls(bindings).values())
     if server.region == topology.PRIMARY:
-        futures += client.create_topics([NewTopic(name, PARTITIONS, 1) for name in TOPICS]).values()
+        # A service's events are in the topic named as its table. In the standby region the mirror makes them.
+        topics = [NewTopic(service.table, PARTITIONS, 1) for service in topology.SERVICES.values()]
+        futures += client.create_topics(topics).values()
     for future in futures:
         try:
             future.result(timeout=20)

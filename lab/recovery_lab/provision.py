@@ -286,7 +286,7 @@ def start_broker(lab: Lab, server: Server, *, anew: bool) -> None:
         return
     kafka.format_data(server, lab.state, lab.programs["java"], lab.programs["kafka-libs"])
     with lab.screen.step(server.target, f"{server.link}:{addresses.kafka_port(addresses.OPERATOR)}"):
-        start_process(lab, process, partial(kafka.answers, server, lab.state), server.target)
+        start_process(lab, process, partial(kafka.answers, server, lab.state), server.target, seconds=60)
         if anew:
             kafka.populate(server, lab.state)
 
@@ -320,10 +320,10 @@ def start_object_storage(lab: Lab, *, anew: bool) -> None:
             object_storage.seed(servers, lab.state)
 
 
-def start_process(lab: Lab, process: str, probe: Callable[[], object], what: str) -> None:
+def start_process(lab: Lab, process: str, probe: Callable[[], object], what: str, seconds: float = 30) -> None:
     """Start a process and wait until its probe succeeds."""
     supervisor.act(process, "start")
-    supervisor.wait_for(probe, process=process, state=lab.state, seconds=30, what=what)
+    supervisor.wait_for(probe, process=process, state=lab.state, seconds=seconds, what=what)
 
 
 def ready(cluster: Cluster) -> int:

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 - name: Check whether the events could be moved to the east
   platform.recovery.kafka_readiness:
     target: us-east-1
-    stores: "{{ recovery_platform.event_stores }}"
+    stores: "{{ event_stores }}"
     credentials: "{{ recovery_credentials }}"
 """
 

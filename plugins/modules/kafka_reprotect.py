@@ -41,7 +41,7 @@ EXAMPLES = r"""
 - name: Mirror the events to the west again
   platform.recovery.kafka_reprotect:
     target: us-east-1
-    stores: "{{ recovery_platform.event_stores }}"
+    stores: "{{ event_stores }}"
     credentials: "{{ recovery_credentials }}"
 """
 

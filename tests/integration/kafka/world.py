@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,8 @@ class World:
     masked: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
+    # A process that is to die with its parent dies with the thread that has started it.
+    starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
 
     @property
     def ca(self) -> Path:
@@ -83,7 +86,8 @@ class World:
         guard = [shutil.which("setpriv") or "", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         words = [*guard, *map(str, [*kafka.java_words(self.java, self.archives, folder, 112), *last])]
         with (folder / f"{part}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            streams: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            self.processes[name] = self.starter.submit(subprocess.Popen, words, **streams).result()
 
     def alive(self, name: str) -> bool:
         return name in self.processes and self.processes[name].poll() is None
@@ -201,8 +205,8 @@ class World:
                 found += [json.loads(one.value())["n"] for one in consumer.consume(500, 0.5) if not one.error()]
         return found
 
-    def consume(self, region: str, topic: str, group: str, count: int, seconds: float = 15) -> list[int]:
-        """Consume as a member of a group does, and commit; `count` at most, all that comes within the time."""
+    def consume(self, region: str, topic: str, group: str, count: int, seconds: float = 20) -> list[int]:
+        """Consume as a member of a group does, and commit; `count` at most, until nothing more comes."""
         own = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "latest"}
         consumer = Consumer({**self.settings(region, APPLICATION), **own, "session.timeout.ms": 6000})
         found: list[int] = []
@@ -213,6 +217,7 @@ class World:
                 message = consumer.poll(0.2)
                 if message is None or message.error():
                     continue
+                deadline = time.monotonic() + 2
                 found.append(json.loads(message.value())["n"])
                 consumer.commit(message, asynchronous=False)
         return found
@@ -336,3 +341,4 @@ def running(folder: Path) -> Iterator[World]:
         hosts.server_close()
         for name in list(world.processes):
             world.kill(name)
+        world.starter.shutdown()

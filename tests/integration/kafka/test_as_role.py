@@ -59,7 +59,6 @@ def play(folder: Path, world: World, *entries: str, words: tuple[str, ...] = (),
 
 
 def test_readiness_and_a_plan(world: World, tmp_path: Path) -> None:
-    world.renew()
     world.create(TOPIC)
     assert len(world.produce(WEST, TOPIC, 20)) == 20
     world.mirrored(TOPIC)
