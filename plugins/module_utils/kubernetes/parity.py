@@ -199,6 +199,7 @@ def checks(source: Region, target: Region, expected: Sequence[str]) -> Iterator[
             seen = f"{len(names)} compared, all alike"
             yield on.judged(word, True, seen, f"the same {word} in {target.name}", "")
     yield from needed(on, target, "the pods of a scale-up start")
+    yield registry_check(on, source, target)
 
 
 def of_word(word: str, errors: Iterable[str]) -> bool:
@@ -242,6 +243,26 @@ def mend_of(kind: str, source: str, where: str, full: str) -> str:
     if kind in ("ConfigMap", "Secret"):
         return f"bring it to {where} as it is in {source}, or name {full} in recovery_expected_differences"
     return f"deploy to {where} what runs in {source}"
+
+
+def registry_check(on: Checklist, source: Region, target: Region) -> Check:
+    """See that no image of the target comes from a registry that names the region which may be lost."""
+    theirs = naming(source.name)
+    images = [
+        (f"{kind} {space}/{called}", text)
+        for (kind, space, called), copies in target.things.items()
+        for thing in copies.values()
+        for part, text in thing.parts.items()
+        if part.startswith("image of ")
+    ]
+    bad = [f"{what} has {image}" for what, image in images if theirs.search(image.encode())]
+    unread = of_word("images", target.errors)
+    seen = "; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "") or f"{len(images)} images"
+    wanted = f"no image of {target.name} from {source.name}"
+    mend = f"pull from a registry in {target.name}, or one that is replicated there"
+    return on.judged(
+        "registries", not bad if bad or not unread else None, seen or f"{len(images)} images", wanted, mend
+    )
 
 
 def needed(on: Checklist, region: Region, wanted: str) -> Iterator[Check]:
