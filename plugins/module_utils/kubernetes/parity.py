@@ -188,16 +188,22 @@ def needs_of(namespace: str, pod: Mapping[str, Any]) -> Iterator[tuple[Name, str
 def checks(source: Region, target: Region, expected: Sequence[str]) -> Iterator[Check]:
     """Compare the target with the source. What is alike is one check of each sort; each difference is its own."""
     on = Checklist(ROLE, f"{target.name} like {source.name}")
-    for what, error in [*source.errors.items(), *target.errors.items()]:
-        mend = f"let the kubeconfig's user list it; {error.next_action}"
-        yield on.judged(what, None, f"{error.reason}: {error.text}", "it can be read", mend)
     for word in dict.fromkeys(WORDS.values()):
         names = [name for name in source.things if WORDS[name[0]] == word]
         found = [check for name in names for check in compared(on, name, source, target, expected)]
+        unread = {
+            what: error
+            for errors in (source.errors, target.errors)
+            for what, error in errors.items()
+            if of_word(word, [what])
+        }
         yield from found
-        if not found and not of_word(word, source.errors) and not of_word(word, target.errors):
-            seen = f"{len(names)} compared, all alike"
-            yield on.judged(word, True, seen, f"the same {word} in {target.name}", "")
+        if unread:
+            seen = "; ".join(f"{what}: {error.reason}: {error.text}" for what, error in unread.items())
+            mend = f"let the kubeconfig's user list it; {next(iter(unread.values())).next_action}"
+            yield on.judged(word, None, seen, "all of them can be read", mend)
+        elif not found:
+            yield on.judged(word, True, f"{len(names)} compared, all alike", f"the same {word} in {target.name}", "")
     yield from needed(on, target, "the pods of a scale-up start")
     yield registry_check(on, source, target)
 

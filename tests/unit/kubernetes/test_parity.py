@@ -114,11 +114,11 @@ def changed_secret(**values: str) -> list[dict[str, Any]]:
         ),
         (
             {"secrets": Reply(403, {"message": "no"})},
-            {"secrets of production in east": "unknown", "references": "unknown"},
+            {"secrets": "unknown", "references": "unknown"},
         ),
         (
             {"deployments": Reply(403, {"message": "no"})},
-            {"images of production in east": "unknown", "registries": "unknown"},
+            {"images": "unknown", "registries": "unknown"},
         ),
     ],
 )
