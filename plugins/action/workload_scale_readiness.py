@@ -52,7 +52,7 @@ def judge(on: Checklist, options: dict[str, Any]) -> list[Check]:
     )
     with opened(options, check=True) as (fleet, targets):
         found = checks(options["name"], fleet, targets, size, rules)
-        if now:
+        if options["source_workloads"]:
             found += memory_checks(options["name"], fleet, targets, options["lost_region"], now, kept)
         return found + given_up(on, fleet)
 

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,6 @@ from typing import Any
 from ._collection import collections_path, module
 from .errors import WrongCall
 
-HOST = "localhost"
 OWN = ("playbooks", "roles")
 
 
@@ -39,7 +41,6 @@ class Linted:
 
 def lint(paths: Sequence[str], inventories: Sequence[str], lost: Sequence[str]) -> Linted:
     """Read the collection's own checklists and roles (or the paths given) and the description. Raises WrongCall."""
-    # Ansible's own way to find plugins has to be there before the first collection is imported.
     variables = read_inventory(inventories) if inventories else {}
     bad_input = module("errors").BadInput
     places, description, tasks = module("lint.places"), module("lint.description"), module("lint.tasks")
@@ -103,7 +104,7 @@ def validated(variables: Mapping[str, Any]) -> dict[str, Any]:
         )
     options = options_of("platform_description")["platform"]
     checker = schema.Validator(maps=module("platform").MAPS)
-    made, problems = checker.check({"platform": options}, {"platform": plain(variables["recovery_platform"])})
+    made, problems = checker.check({"platform": options}, {"platform": variables["recovery_platform"]})
     # A template that needs what is not here, such as a file, is left as it is: only its type may be wrong for that.
     real = [problem for problem in problems if "{{" not in str(problem.value)]
     schema.refuse(real, "The platform description", "correct the keys named here and run again")
@@ -125,71 +126,24 @@ def options_of(name: str) -> dict[str, Any]:
 
 
 def read_inventory(paths: Sequence[str]) -> dict[str, Any]:
-    """Read the variables of an inventory as Ansible does. Of the description each value is filled in that can be.
+    """Read the variables of an inventory as Ansible does. Raises WrongCall.
 
-    Accounts are left as they are written: what they hold is nobody's business here. Raises WrongCall.
+    In a process of its own: Ansible changes how a process imports, and whoever embeds this package may not want that.
     """
-    from ansible.errors import AnsibleError
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.plugins.loader import init_plugin_loader
-    from ansible.template import Templar
-    from ansible.utils.collection_loader import AnsibleCollectionConfig
-    from ansible.vars.manager import VariableManager
-
     for path in paths:
         if not Path(path).exists():
             raise WrongCall(f"There is no inventory {path}", next_action="name one that exists")
-    if AnsibleCollectionConfig.collection_finder is None:
-        init_plugin_loader([str(collections_path())])
+    program = Path(__file__).with_name("_inventory.py")
+    argv = [sys.executable, "-P", str(program), str(collections_path()), *(str(Path(path).resolve()) for path in paths)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     try:
-        loader = DataLoader()
-        secrets_of_vaults(loader)
-        inventory = InventoryManager(loader=loader, sources=[str(Path(path).resolve()) for path in paths])
-        host = inventory.get_host(HOST)
-        variables = VariableManager(loader=loader, inventory=inventory).get_vars(host=host)
-    except AnsibleError as error:
-        reason = str(error).splitlines()[0]
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        answer = {"error": (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]}
+    if "error" in answer:
         raise WrongCall(
-            f"The inventory cannot be read: {reason}",
+            f"The inventory cannot be read: {answer['error']}",
             next_action="correct it; for a vault set ANSIBLE_VAULT_PASSWORD_FILE",
-        ) from None
-    templar = Templar(loader=loader, variables=variables)
-    named = {name: value for name, value in variables.items() if name.startswith("recovery_")}
-    return {**named, "recovery_platform": filled(named.get("recovery_platform"), templar, AnsibleError)}
-
-
-def secrets_of_vaults(loader: Any) -> None:
-    """Let whole files be read that are encrypted, where Ansible is configured to know how. Asks nobody."""
-    from ansible import constants
-    from ansible.cli import CLI
-
-    files = [constants.DEFAULT_VAULT_PASSWORD_FILE] if constants.DEFAULT_VAULT_PASSWORD_FILE else []
-    identities = list(constants.DEFAULT_VAULT_IDENTITY_LIST)
-    if files or identities:
-        loader.set_vault_secrets(
-            CLI.setup_vault_secrets(loader, vault_ids=identities, vault_password_files=files, auto_prompt=False)
         )
-
-
-def filled(value: Any, templar: Any, error: type[Exception]) -> Any:
-    """Fill in every template that can be filled in; one that needs a running platform stays as it is written."""
-    if isinstance(value, Mapping):
-        return {str(key): filled(entry, templar, error) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [filled(entry, templar, error) for entry in value]
-    if isinstance(value, str) and "{{" in value:
-        try:
-            return plain(templar.template(value))
-        except error:
-            return str(value)
-    return value
-
-
-def plain(value: Any) -> Any:
-    """Give a value without what Ansible hangs on it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    return str(value) if isinstance(value, str) else value
+    variables: dict[str, Any] = answer["variables"]
+    return variables

@@ -188,17 +188,24 @@ def needs_of(namespace: str, pod: Mapping[str, Any]) -> Iterator[tuple[Name, str
 def checks(source: Region, target: Region, expected: Sequence[str]) -> Iterator[Check]:
     """Compare the target with the source. What is alike is one check of each sort; each difference is its own."""
     on = Checklist(ROLE, f"{target.name} like {source.name}")
-    for what, error in [*source.errors.items(), *target.errors.items()]:
-        mend = f"let the kubeconfig's user list it; {error.next_action}"
-        yield on.judged(what, None, f"{error.reason}: {error.text}", "it can be read", mend)
     for word in dict.fromkeys(WORDS.values()):
         names = [name for name in source.things if WORDS[name[0]] == word]
         found = [check for name in names for check in compared(on, name, source, target, expected)]
+        unread = {
+            what: error
+            for errors in (source.errors, target.errors)
+            for what, error in errors.items()
+            if of_word(word, [what])
+        }
         yield from found
-        if not found and not of_word(word, source.errors) and not of_word(word, target.errors):
-            seen = f"{len(names)} compared, all alike"
-            yield on.judged(word, True, seen, f"the same {word} in {target.name}", "")
+        if unread:
+            seen = "; ".join(f"{what}: {error.reason}: {error.text}" for what, error in unread.items())
+            mend = f"let the kubeconfig's user list it; {next(iter(unread.values())).next_action}"
+            yield on.judged(word, None, seen, "all of them can be read", mend)
+        elif not found:
+            yield on.judged(word, True, f"{len(names)} compared, all alike", f"the same {word} in {target.name}", "")
     yield from needed(on, target, "the pods of a scale-up start")
+    yield registry_check(on, source, target)
 
 
 def of_word(word: str, errors: Iterable[str]) -> bool:
@@ -242,6 +249,26 @@ def mend_of(kind: str, source: str, where: str, full: str) -> str:
     if kind in ("ConfigMap", "Secret"):
         return f"bring it to {where} as it is in {source}, or name {full} in recovery_expected_differences"
     return f"deploy to {where} what runs in {source}"
+
+
+def registry_check(on: Checklist, source: Region, target: Region) -> Check:
+    """See that no image of the target comes from a registry that names the region which may be lost."""
+    theirs = naming(source.name)
+    images = [
+        (f"{kind} {space}/{called}", text)
+        for (kind, space, called), copies in target.things.items()
+        for thing in copies.values()
+        for part, text in thing.parts.items()
+        if part.startswith("image of ")
+    ]
+    bad = [f"{what} has {image}" for what, image in images if theirs.search(image.encode())]
+    unread = of_word("images", target.errors)
+    seen = "; ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "") or f"{len(images)} images"
+    wanted = f"no image of {target.name} from {source.name}"
+    mend = f"pull from a registry in {target.name}, or one that is replicated there"
+    return on.judged(
+        "registries", not bad if bad or not unread else None, seen or f"{len(images)} images", wanted, mend
+    )
 
 
 def needed(on: Checklist, region: Region, wanted: str) -> Iterator[Check]:

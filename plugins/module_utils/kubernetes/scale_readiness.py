@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..readiness import Check, Checklist
+from ..errors import RecoveryError
+from ..readiness import FIRST, Check, Checklist
 from . import autoscale
 from .autoscale import Autoscaler
 from .fleet import Fleet, Observation
@@ -36,18 +37,19 @@ def checks(name: str, fleet: Fleet, targets: Sequence[Target], size: Size, rules
         alone = dataclasses.replace(fleet, wholes=tuple(w for w in fleet.wholes if w.cluster == cluster))
         ours = [target for target in targets if target.cluster == cluster]
 
-        def look(on: Checklist = on, alone: Fleet = alone, ours: Sequence[Target] = ours) -> list[Check]:
-            return list(judged(on, alone, ours, size, rules))
-
-        found += on.attempt("sizes", look)
+        try:
+            found += list(judged(on, alone, ours, size, rules))
+        except RecoveryError as error:
+            found.append(on.failed("sizes", error))
+            found += [on.judged(what, None, "it could not be asked", "an answer", FIRST) for what in ("rights", "room")]
     return found
 
 
 def judged(on: Checklist, fleet: Fleet, targets: Sequence[Target], size: Size, rules: Rules) -> Iterator[Check]:
     """Make the checks of one cluster. Raises RecoveryError for what keeps it from being asked at all."""
     seen = fleet.observe(targets)
-    yield rights(on, fleet, seen)
     course = decide(fleet, seen, size, dataclasses.replace(rules, capacity="report"))
+    yield rights(on, fleet, seen)
     yield sizes_check(on, course, size, len(seen.workloads))
     yield from room_checks(on, course, size)
     yield from bounds_checks(on, course, seen.workloads)
@@ -91,8 +93,15 @@ def memory_checks(
     on = Checklist(ROLE, name)
 
     def judged() -> list[Check]:
-        small = []
-        for target, workload in fleet.look(targets).workloads.items():
+        small: list[str] = []
+        wanted = f"what runs in {region} can come back as large"
+        if not now:
+            return [on.judged("memory of sizes", None, f"{region} does not answer", wanted, FIRST)]
+        seen_now = fleet.look(targets)
+        if seen_now.unreachable:
+            silent = f"{', '.join(seen_now.unreachable)} does not answer"
+            return [on.judged("memory of sizes", None, silent, wanted, FIRST)]
+        for target, workload in seen_now.workloads.items():
             live = now.get(name_of(target), {}).get(region)
             memory = known_of(target, workload, kept).get(region)
             size = max(workload.replicas, memory.size if memory else 0)
@@ -100,7 +109,7 @@ def memory_checks(
                 small.append(f"{local_name(target)} with {size} instead of {live.size}")
         seen = f"too small would be {named(small)}" if small else f"none of {len(targets)} workloads would be smaller"
         mend = f"remember the sizes of {region} again (scale_cluster, tasks_from: remember)"
-        return [on.judged("memory of sizes", not small, seen, f"what runs in {region} can come back as large", mend)]
+        return [on.judged("memory of sizes", not small, seen, wanted, mend)]
 
     return on.attempt("memory of sizes", judged)
 

@@ -114,7 +114,11 @@ def changed_secret(**values: str) -> list[dict[str, Any]]:
         ),
         (
             {"secrets": Reply(403, {"message": "no"})},
-            {"secrets of production in east": "unknown", "references": "unknown"},
+            {"secrets": "unknown", "references": "unknown"},
+        ),
+        (
+            {"deployments": Reply(403, {"message": "no"})},
+            {"images": "unknown", "registries": "unknown"},
         ),
     ],
 )
@@ -131,6 +135,15 @@ def test_a_difference_that_is_meant_is_none(fakes: Callable[[], FakeApi]) -> Non
     names = ("ConfigMap/production/set*", "Deployment/production/user-service/image of app")
     assert bad(compare(fakes, region("west"), east, "ConfigMap/production/set*")) != {}
     assert bad(compare(fakes, region("west"), east, names[0], "Deployment/production/*/of app")) == {}
+
+
+def test_an_image_from_the_registry_of_the_other_region(fakes: Callable[[], FakeApi]) -> None:
+    image = "registry.west.example.com/app:1"
+    checks = compare(fakes, region("west"), region("east", deployments=[workload(image)]))
+    assert bad(checks) == {
+        "Deployment production/user-service, image of app": "not_ready",
+        "registries": "not_ready",
+    }
 
 
 def test_digests_of_two_comparisons_have_nothing_in_common() -> None:

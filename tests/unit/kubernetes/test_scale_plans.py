@@ -22,7 +22,7 @@ from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale
     steps_of,
     with_autoscaler,
 )
-from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import checks
+from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.scale_readiness import checks, memory_checks
 from ansible_collections.platform.recovery.plugins.module_utils.kubernetes.sizes import (
     KEEP,
     AsIn,
@@ -521,3 +521,27 @@ def test_readiness_of_a_cluster_that_does_not_answer_says_nothing_of_the_others(
     found = checks("platform", fleet, targets, 2, Rules())
     subjects = {check.subject: check.verdict for check in found if check.check == "sizes"}
     assert subjects == {"platform cluster fake": "ready", "platform cluster dead": "not_ready"}
+
+
+@pytest.mark.parametrize(
+    ("live", "remembered", "verdict"),
+    [(2, None, "ready"), (4, None, "not_ready"), (4, 4, "ready"), (5, 4, "not_ready"), (None, 4, "unknown")],
+)
+def test_what_is_remembered_has_to_be_as_large_as_what_runs(
+    fake: FakeApi, live: int | None, remembered: int | None, verdict: str
+) -> None:
+    memory = {SIZES: json.dumps({"west": {"size": remembered, "maximum": remembered}})} if remembered else {}
+    fake.script = lambda _: listing(deployment("web", replicas=2, annotations=memory))
+    named = [{"cluster": "fake", "namespace": "production", "kind": "Deployment", "name": "web"}]
+    fleet, targets = build({"fake": {"kubeconfig": fake.kubeconfig()}}, named, Settings(timeout_seconds=5, check=True))
+    now = {"production/Deployment/web": {"west": Memory(live, live)}} if live else {}
+    [found] = memory_checks("platform", fleet, targets, "west", now, Snapshot())
+    assert (found.check, found.verdict) == ("memory of sizes", verdict)
+
+
+def test_what_was_seen_a_moment_ago_is_newer_than_what_a_workload_remembers() -> None:
+    target = Target("east", "production", "Deployment", "web")
+    workload = parse("Deployment", deployment("web", annotations={SIZES: '{"west": {"size": 4, "maximum": 4}}'}))
+    for newest, size in ((True, 6), (False, 4)):
+        seen = Snapshot(workloads={"production/Deployment/web": {"west": Memory(6, 6)}}, newest=newest)
+        assert wanted_of(AsIn("west"), target, workload, seen).size == size
