@@ -35,6 +35,7 @@ class ActionModule(RecoveryAction):
             budgets=call.options["disruption_budgets"] == "respect",
             order=levels(call.options["services"]),
             snapshot=load_snapshot(call.options["snapshot"]),
+            stopped_only=call.options["stopped_only"],
             keep_unknown=call.options["unknown_sizes"] == "keep",
         )
 

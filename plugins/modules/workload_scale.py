@@ -83,6 +83,11 @@ options:
     type: str
     choices: [require, report, ignore]
     default: require
+  stopped_only:
+    description: >-
+      Whether only workloads of size 0 are meant. What runs keeps its size, and is waited for all the same.
+    type: bool
+    default: false
   unknown_sizes:
     description: >-
       What to do where a size is to be a remembered one and no workload at all remembers any. V(refuse) takes it for a mistake; V(keep) leaves

@@ -37,7 +37,7 @@ class Rules:
     """What else counts than the size that is wanted. `order` is each service's wave, as `waves.levels` gives it.
 
     `capacity` is require (refuse where there is no room), report, or ignore. With `keep_unknown` it is no refusal that
-    no workload remembers a size.
+    no workload remembers a size. With `stopped_only` whatever runs keeps its size.
     """
 
     capacity: str = "ignore"
@@ -46,6 +46,7 @@ class Rules:
     order: Mapping[str, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
     keep_unknown: bool = False
+    stopped_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ def decide(fleet: Fleet, seen: Observation, size: Size, rules: Rules) -> Course:
     """Decide on everything. Raises PreconditionFailed, e.g. if there is no room."""
     workloads = seen.workloads
     wanted = {target: wanted_of(size, target, workload, rules.snapshot) for target, workload in workloads.items()}
+    if rules.stopped_only:
+        running = Wanted(0, at_least=True)
+        wanted = {target: running if workloads[target].replicas else one for target, one in wanted.items()}
     scalers: Mapping[Target, Autoscaler] = {}
     bounds: dict[Target, int | None] = {}
     # A workload of size 0 is no business of its autoscaler.

@@ -20,7 +20,7 @@ GUARD = Path(__file__).parents[3] / "roles/pg_fence/files/recovery-pg-guard"
 
 
 @contextmanager
-def guard(pair: Pair) -> Iterator[subprocess.Popen[str]]:
+def guard(pair: Pair, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run it beside west, with east as its peer."""
     secrets = pair.west.folder / "pgpass"
     secrets.write_text(f"*:*:*:*:{PASSWORD}\n")
@@ -30,7 +30,7 @@ def guard(pair: Pair) -> Iterator[subprocess.Popen[str]]:
     path = f"{pair.west.programs.folder}:{os.environ['PATH']}"
     command = ["--data-directory", str(pair.west.data), "--local", pair.west.conninfo(), "--peer", pair.east.conninfo()]
     process = subprocess.Popen(
-        ["/bin/sh", "-s", "--", *command],
+        ["/bin/sh", "-s", "--", *words, *command],
         stdin=GUARD.open(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -97,6 +97,30 @@ def test_it_stops_a_primary_that_thaws(pair: Pair) -> None:
         pair.west.thaw()
         assert process.wait(10) == 0
     assert (pair.west.data / "standby.signal").exists()
+
+
+def test_asked_before_the_start_it_never_lets_a_stale_primary_write(pair: Pair) -> None:
+    with guard(pair, "--before-start") as process:
+        assert process.wait(10) == 0
+    assert not (pair.west.data / "standby.signal").exists(), "its peer is a standby"
+    pair.west.stop()
+    pair.east.sql("SELECT pg_promote()")
+    with guard(pair, "--before-start") as process:
+        assert process.wait(10) == 0
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert "it starts as a standby" in said
+    assert PASSWORD not in said
+    pair.west.start()
+    assert pair.west.sql("SELECT pg_is_in_recovery()") is True
+
+
+def test_asked_before_the_start_a_silent_peer_holds_nobody_back(pair: Pair) -> None:
+    pair.west.stop()
+    pair.east.stop()
+    with guard(pair, "--before-start") as process:
+        assert process.wait(10) == 0
+    assert not (pair.west.data / "standby.signal").exists()
 
 
 def test_it_ends_with_its_children(pair: Pair) -> None:

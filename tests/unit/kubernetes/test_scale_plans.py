@@ -407,6 +407,20 @@ def test_where_nothing_is_known_of_any_nothing_is_taken_for_done(
     assert any("1 remember no size" in line for line in kept["lines"])
 
 
+def test_what_was_stopped_comes_back_and_what_runs_keeps_its_size(fake: FakeApi) -> None:
+    """A region's sizes were taken over, which is remembered too: to start what is stopped must not take them back."""
+    runs = deployment("grown", replicas=3, annotations={REMEMBERED: "2", SCALED_TO: "3"})
+    stopped = deployment("stopped", replicas=0, annotations={REMEMBERED: "2", SCALED_TO: "0"})
+    fake.script = lambda request: listing(*([runs, stopped] if request.path.endswith("/deployments") else []))
+    spaces = [{"cluster": "fake", "namespace": "production"}]
+    fleet, targets = build(
+        {"fake": {"kubeconfig": fake.kubeconfig()}}, [], Settings(timeout_seconds=5, check=True), spaces
+    )
+    result = scale(fleet, targets, None, None, Rules(stopped_only=True))
+    sizes = {key.rpartition("/")[2]: (one["before"], one["after"]) for key, one in result["workloads"].items()}
+    assert sizes == {"grown": (3, 3), "stopped": (0, 2)}
+
+
 def test_a_thousand_cost_a_patch_each_and_a_few_lists(fake: FakeApi) -> None:
     names = [f"svc-{number}" for number in range(1000)]
     patched: set[str] = set()
