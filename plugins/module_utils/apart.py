@@ -72,9 +72,14 @@ def none_left(failures: Mapping[str, RecoveryError]) -> RecoveryError:
     kind = next((kind for kind in (PreconditionFailed, BadInput) if kinds == {kind}), StepFailed)
     error = kind(
         f"It could be done for none of {counted(len(failures), 'database')}",
-        observed="; ".join(f"{name}: {one.what}" for name, one in failures.items()),
+        observed="; ".join(f"{name}: {told(one)}" for name, one in failures.items()),
         next_action=next(one.next_action for one in failures.values()),
         changed=any(one.fields.get("changed") for one in failures.values()),
     )
     error.each = failures
     return error
+
+
+def told(error: RecoveryError) -> str:
+    """Give an error with what was seen, in a part of a line."""
+    return f"{error.what} ({error.observed})" if error.observed else error.what

@@ -42,6 +42,7 @@ from tests.support.platform import (
     sql,
     variables,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -174,6 +175,8 @@ def test_a_partition_that_only_we_see_is_not_the_failure_of_a_region(tmp_path: P
     finally:
         for name in ours:
             network.call("POST", f"/proxies/{name}", {"enabled": True})
+    # The checkers saw the west go, and led the names away meanwhile.
+    wait_for(lambda: told(RESOLVER, APP) == [EDGES[WEST]], "the names to come back", 60)
     assert (ended.report["outcome"], ended.report["exit_code"]) == ("refused", 4), ended.output
     observed = ended.report["failures"][-1]["observed"]
     assert "kubernetes us-west-2" in observed
