@@ -9,15 +9,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from ansible_collections.platform.recovery.plugins.module_utils.errors import BadInput, PreconditionFailed, StepFailed
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage import listing
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage.model import stores_of
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage.provider import ARRIVALS, WRITES, Way
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage.provider_aws import AWS, whole
+
+# The oldest ansible-core is tested without the library; `aws` is one of two providers.
+boto3 = pytest.importorskip("boto3")
+mock_aws = pytest.importorskip("moto").mock_aws
 
 WEST, EAST = "us-west-2", "us-east-1"
 ROLE = "arn:aws:iam::123456789012:role/replication"
