@@ -227,7 +227,7 @@ def start_cluster(lab: Lab, region: str) -> None:
         cluster.start()
         if lab.layout.node == "kwok":
             until(partial(cluster.create, manifests.kwok_node()), seconds=20, what="the node")
-        for manifest in manifests.objects(lab.state, lab.layout.services):
+        for manifest in manifests.objects(lab.state, lab.layout, region):
             until(partial(cluster.create, manifest), seconds=20, what=manifest["metadata"]["name"])
 
 

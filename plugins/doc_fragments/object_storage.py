@@ -75,6 +75,9 @@ options:
             description: How much may be lost.
             type: float
             default: 3600
+          rto_seconds:
+            description: Longest time without the store. It is the run that measures it.
+            type: float
   credentials:
     description: A mapping of a name to the account behind it.
     type: dict

@@ -108,8 +108,9 @@ def scratch_platform(platform: Mapping[str, Any], target: str) -> dict[str, Any]
         },
         "edges": {EDGE: {"region": NEW, "url": where["url"]}} if where["url"] else {},
         "canary": {**canary, "edge": EDGE} if canary and watched else None,
-        # No name leads to the scratch.
+        # No name leads to the scratch, and it keeps nothing in another store.
         "zones": {},
+        "stores": {},
     }
 
 

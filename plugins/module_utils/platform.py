@@ -525,7 +525,7 @@ def store_inputs(wish: Wish, platform: Mapping[str, Any]) -> dict[str, dict[str,
     found: dict[str, dict[str, Any]] = {}
     for name, store in platform["stores"].items():
         if wish.target in store["members"]:
-            given = {key: store[key] for key in ("credentials", "objectives", "members")}
+            given = {key: store[key] for key in ("credentials", "objectives", "members") if store[key]}
             found.setdefault(store["kind"], {})[name] = {**store["settings"], **given}
     return found
 

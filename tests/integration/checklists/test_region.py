@@ -9,12 +9,14 @@ import json
 import re
 import subprocess
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import dns.message
 import dns.query
 import psycopg2
@@ -91,6 +93,27 @@ def acknowledged(folder: Path, prefix: str) -> dict[str, float]:
     return {f"{prefix}-{int(row[0])}": int(row[2]) / 1e6 for row in rows if row[3] == "201"}
 
 
+def write(edge: str, service: str, key: str) -> dict[str, Any]:
+    """Write a row with all that hangs on it, at the edge of a region itself."""
+    body = json.dumps({"key": key, "value": "v"}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{edge}/v1/{service}/rows", body), timeout=5) as answer:
+        return dict(json.load(answer))
+
+
+def arrived(name: str) -> bool:
+    """Ask the east's own store for an object, by the means of another program."""
+    connect = servers()[f"{EAST}/object_storage"]["connect"]
+    client = boto3.client(
+        "s3",
+        endpoint_url=connect["url"],
+        aws_access_key_id=connect["access_key"],
+        aws_secret_access_key=connect["secret_key"],
+        verify=connect["ca_file"],
+        region_name=EAST,
+    )
+    return "Contents" in client.list_objects_v2(Bucket=connect["bucket"], Prefix=name)
+
+
 def longest_gap(stamps: dict[str, float]) -> float:
     moments = sorted(stamps.values())
     return max(after - before for before, after in itertools.pairwise(moments))
@@ -120,6 +143,9 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     watching = canary(own, f"own-{prefix}", GLOBAL, "--resolver", "{}:{}".format(*RESOLVER))
     with watching, Client(GLOBAL, prefix, resolver=RESOLVER) as other:
         other.wait_for(100)
+        # The load touches no file. One that arrived says how far the objects of the east can be behind.
+        write(INSIDE, "ai-service", f"{prefix}-file")
+        wait_for(lambda: arrived(f"ai_requests/{prefix}-file"), "the file to arrive in the east")
         lab("break", "kill", WEST)
         ended = region_failover(folder, recovery_canary_folder=str(own), **STATEMENT)
         assert ended.code == 0, ended.output
@@ -308,7 +334,7 @@ def test_the_tasks_read_like_the_plans_checklist() -> None:
         "Keep what came back of the lost region out",
         "Confirm the database failure",
         "Stop application writes and fence the old primary",
-        "Promote the secondary databases",
+        "Promote the secondary databases and data stores",
         "Update the application configurations",
         "Scale up the surviving region and update DNS to it",
         "Verify data integrity",
