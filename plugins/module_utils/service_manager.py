@@ -48,12 +48,14 @@ class Fence:
 class Answer:
     """What came back from a command on a server's host.
 
-    `trouble` says why nothing did; `wordless`, that ssh itself did not say why.
+    `trouble` says why nothing did; `wordless`, that ssh itself did not say why; `said`, what the command complained
+    of.
     """
 
     output: str = ""
     trouble: str | None = None
     wordless: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def read_status(fence: Fence, answer: Answer) -> UnitStatus:
     found = dict(ASSIGNMENT.findall(answer.output))
     active = found.get("ActiveState")
     if not active:
-        return UnitStatus(observed="the service manager's answer could not be read", answered=False)
+        said = f": {answer.said}" if answer.said else ""
+        return UnitStatus(observed=f"the service manager's answer could not be read{said}", answered=False)
     unit_file = found.get("UnitFileState") or None
     main_pid = int(found["MainPID"]) if found.get("MainPID", "").isdigit() else None
     observed = f"{fence.unit} is {active}" + (f" and {unit_file}" if unit_file else "")
@@ -189,7 +192,7 @@ def ask(fence: Fence, command: str, *, seconds: float, shared: Path | None, scri
         reason = last_line(done.stderr)
         trouble = f"ssh to {fence.host}:{fence.port} failed: {reason or 'the connection ended without a word'}"
         return Answer(trouble=trouble, wordless=not reason)
-    return Answer(output=done.stdout)
+    return Answer(output=done.stdout, said=last_line(done.stderr))
 
 
 def ssh_command(fence: Fence, command: str, shared: Path | None) -> list[str]:
