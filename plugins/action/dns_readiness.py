@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.dns import asking, failover
+from ansible_collections.platform.recovery.plugins.module_utils.dns import asking
 from ansible_collections.platform.recovery.plugins.module_utils.dns.failover import Request
 from ansible_collections.platform.recovery.plugins.module_utils.dns.model import zones_of
 from ansible_collections.platform.recovery.plugins.module_utils.dns.readiness import checks
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import result
+from ansible_collections.platform.recovery.plugins.module_utils.side_by_side import at_once
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -33,7 +34,5 @@ class ActionModule(RecoveryAction):
             probe_seconds=options["probe_seconds"],
             check=True,
         )
-        found = failover.at_once(
-            lambda zone: checks(zone, request, options["most_ttl_seconds"]), zones_of(call.options)
-        )
+        found = at_once(lambda zone: checks(zone, request, options["most_ttl_seconds"]), zones_of(call.options))
         return result(call.run, [check for many in found for check in many])

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ansible_collections.platform.recovery.plugins.module_utils.object_storage import api, failover
+from ansible_collections.platform.recovery.plugins.module_utils.object_storage import api
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage.model import stores_of
 from ansible_collections.platform.recovery.plugins.module_utils.object_storage.readiness import checks
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import result
+from ansible_collections.platform.recovery.plugins.module_utils.side_by_side import at_once
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 
@@ -24,5 +25,5 @@ class ActionModule(RecoveryAction):
     def act(self, call: Call) -> dict[str, Any]:
         """Ask both sides of every store, and judge."""
         api.require()
-        found = failover.at_once(partial(checks, target=call.options["target"]), stores_of(call.options))
+        found = at_once(partial(checks, target=call.options["target"]), stores_of(call.options))
         return result(call.run, [check for many in found for check in many])

@@ -11,9 +11,9 @@ from typing import Any
 from ansible_collections.platform.recovery.plugins.module_utils.readiness import result
 from ansible_collections.platform.recovery.plugins.module_utils.redis import client
 from ansible_collections.platform.recovery.plugins.module_utils.redis.decide import Wish
-from ansible_collections.platform.recovery.plugins.module_utils.redis.failover import at_once
 from ansible_collections.platform.recovery.plugins.module_utils.redis.model import MAPS, stores_of
 from ansible_collections.platform.recovery.plugins.module_utils.redis.readiness import checks
+from ansible_collections.platform.recovery.plugins.module_utils.side_by_side import at_once
 from ansible_collections.platform.recovery.plugins.plugin_utils.action import Call, RecoveryAction
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import PreconditionFailed, RecoveryError, StepFailed, StepTimeout
+from ..side_by_side import at_once, one_at_a_time
 from ..waiting import wait_until
 from . import asking, probing
 from .asking import Answer, Answers, Key
@@ -347,23 +347,6 @@ def finished(one: Move) -> RecoveryError | None:
     except RecoveryError as error:
         return error
     return None
-
-
-def one_at_a_time(action: Callable[[], None]) -> Callable[[], None]:
-    """Let threads call something in turn."""
-    lock = threading.Lock()
-
-    def call() -> None:
-        with lock:
-            action()
-
-    return call
-
-
-def at_once(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Do the same for all zones side by side; the first error comes through once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
-        return [future.result() for future in [pool.submit(action, item) for item in items]]
 
 
 def require_target(zone: Zone, target: str) -> None:

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 from ..errors import BadInput, RecoveryError, StepFailed, StepTimeout
+from ..side_by_side import at_once, one_at_a_time
 from ..waiting import wait_until
 from . import api, listing
 from .api import Unreachable
@@ -336,23 +335,6 @@ def finished(one: Move) -> RecoveryError | None:
     except RecoveryError as error:
         return error
     return None
-
-
-def one_at_a_time(action: Callable[..., None]) -> Callable[..., None]:
-    """Let threads call something in turn."""
-    lock = threading.Lock()
-
-    def call(*words: Any) -> None:
-        with lock:
-            action(*words)
-
-    return call
-
-
-def at_once(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Do the same for all side by side; the first error comes through once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
-        return [future.result() for future in [pool.submit(action, item) for item in items]]
 
 
 def line(outcome: Outcome, *, check: bool) -> str:

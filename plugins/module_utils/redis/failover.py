@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 
 from .. import service_manager
 from ..errors import PreconditionFailed, RecoveryError, StepFailed, StepTimeout
+from ..side_by_side import at_once, one_at_a_time
 from ..waiting import wait_until
 from . import client, decide
 from .client import Refused, Session, Silent
@@ -503,23 +503,6 @@ def finished(one: Move, done: Callable[[Outcome], None]) -> RecoveryError | None
         return error
     done(one.outcome)
     return None
-
-
-def one_at_a_time(action: Callable[..., None]) -> Callable[..., None]:
-    """Let threads call something in turn."""
-    lock = threading.Lock()
-
-    def call(*words: Any) -> None:
-        with lock:
-            action(*words)
-
-    return call
-
-
-def at_once(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Do the same for all side by side; the first error comes through once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
-        return [future.result() for future in [pool.submit(action, item) for item in items]]
 
 
 def line(outcome: Outcome, *, check: bool) -> str:

@@ -15,11 +15,12 @@ from typing import Any, Literal
 from .. import service_manager
 from ..errors import PreconditionFailed, RecoveryError, StepFailed
 from ..service_manager import Fence
+from ..side_by_side import at_once, one_at_a_time
 from ..waiting import wait_until
 from . import client
 from .client import Refused, Session
 from .decide import Seen, addresses, refuse_bad_access
-from .failover import at_once, one_at_a_time, survey
+from .failover import survey
 from .model import Member, MemberState, Store, descends, lost_bytes
 
 Step = Literal["nothing", "follow", "start"]
