@@ -188,8 +188,13 @@ def define(server: Server, layout: Topology, state: State, java: Path, archives:
 
 
 def cluster_id() -> str:
-    """Make up the id of a new cluster, in the form that Kafka wants."""
-    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """Make up the id of a new cluster, in the form that Kafka wants.
+
+    One in 64 begins with a dash, which Kafka's tools take for an option; Kafka makes none of these either.
+    """
+    while (made := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return made
 
 
 def format_data(server: Server, state: State, java: Path, archives: Path) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,9 @@ def test_a_masked_mirror_is_idle_and_a_masked_broker_is_fenced() -> None:
     ]
     assert Survey(rows[:1], []).may_recover
     assert Survey(rows, []).fenced == ["us-west-2/kafka"]
+
+
+def test_no_clusters_id_is_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = iter([uuid.UUID(bytes=b"\xf8" + bytes(15)), uuid.UUID(bytes=bytes(16))])
+    monkeypatch.setattr(uuid, "uuid4", lambda: next(made))
+    assert kafka.cluster_id() == "A" * 22

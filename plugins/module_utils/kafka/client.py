@@ -25,6 +25,8 @@ except ImportError:  # said by require()
 
 T = TypeVar("T")
 BATCH = 1000
+# A broker that has just started, or whose host is busy, may send nothing for some seconds.
+SILENCE_SECONDS = 10.0
 
 
 class Unreachable(StepFailed):
@@ -172,15 +174,16 @@ class Cluster:
         }
         with closing(self._made(lambda: kafka.Consumer({**self.settings, **own}))) as consumer:
             consumer.assign([kafka.TopicPartition(*place, ranges[place][0]) for place in left])
-            deadline = time.monotonic() + self.seconds
+            silence = max(self.seconds, SILENCE_SECONDS)
+            deadline = time.monotonic() + silence
             while left:
                 for message in self._ask("be read", lambda: consumer.consume(BATCH, 0.1)):
-                    deadline = time.monotonic() + self.seconds
+                    deadline = time.monotonic() + silence
                     self._take(message, left, found)
                 if time.monotonic() > deadline:
                     raise Unreachable(
                         f"Kafka of {self.member.region} gives nothing more",
-                        observed=f"{next(iter(left))} is read only in part after {self.seconds:g} s",
+                        observed=f"{next(iter(left))} is read only in part, and nothing came for {silence:g} s",
                         wanted="all of its records",
                         next_action=f"see whether the brokers of {self.member.region} are well, and run again",
                     )

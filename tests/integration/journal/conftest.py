@@ -46,7 +46,7 @@ class Server:
         self._process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     started = Server()
     yield started

@@ -16,7 +16,7 @@ import pytest
 from tests.integration.kafka.world import World, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world() -> Iterator[World]:
     # A socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="kafka-") as folder, running(Path(folder)) as world:

@@ -31,6 +31,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from recovery_lab import kafka, kafka_programs, mirror_maker
 from recovery_lab.kafka import ADMIN, APPLICATION, MIRROR, Broker, Listener
 from recovery_lab.mirror_maker import End
+from tests.support.waiting import wait_for
 
 WEST, EAST = "us-west-2", "us-east-1"
 ADDRESSES = {WEST: "127.6.1.62", EAST: "127.6.2.62"}
@@ -270,10 +271,14 @@ class World:
 
 
 def eventually(probe: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not probe():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+    """Wait for what brokers are asked; they do not answer while they start."""
+
+    def seen() -> bool:
+        with contextlib.suppress(KafkaException):
+            return probe()
+        return False
+
+    wait_for(seen, "what the brokers were asked", seconds)
 
 
 class Hosts(socketserver.ThreadingUnixStreamServer):

@@ -12,13 +12,13 @@ import pytest
 from tests.integration.kubernetes.plane import Plane, Puppet, clean, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     with running(tmp_path_factory.mktemp("plane"), "127.6.0.2", "127.6.0.3") as plane:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def puppet(control_plane: Plane) -> Puppet:
     node = Puppet(control_plane)
     node.start()

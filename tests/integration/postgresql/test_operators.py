@@ -25,7 +25,7 @@ from tests.integration.postgresql.test_recovery import Writer, keys
 from tests.support.platform import failover, written_inventory
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Give an API server that serves both operators' resources."""
     with running(tmp_path_factory.mktemp("plane"), "127.6.1.2", "127.6.1.3") as found:

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.validation.world import Illness, World, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with running(tmp_path_factory.mktemp("validation")) as world:
         yield world
