@@ -204,7 +204,13 @@ def _renew_edge(lab: Lab, server: Server, seen: dict[str, Process], altered: set
 def _ask_pods(lab: Lab) -> None:
     """Ask every pod itself: one may still hold a connection to a database that is gone, and learns of it so."""
     clusters = [lab.cluster(server.region) for server in lab.layout.of_kind("kubernetes") if lab.layout.services]
-    found = [pod for cluster in clusters for pod in pods.find(cluster)]
+
+    def found() -> list[pods.Pod]:
+        every = [pod for cluster in clusters for pod in pods.find(cluster)]
+        for pod in every:
+            if not pod.address:
+                raise NotYet(f"{pod.target} has no address")
+        return every
 
     def ask(pod: pods.Pod) -> None:
         def answers() -> None:
@@ -214,6 +220,8 @@ def _ask_pods(lab: Lab) -> None:
 
         until(answers, seconds=20, what=pod.target)
 
-    with ThreadPoolExecutor(max_workers=max(1, len(found))) as pool:
-        for future in [pool.submit(ask, pod) for pod in found]:
+    # In a cluster that was just made anew some are not on their node yet.
+    every = until(found, seconds=20, what="every pod to be on its node")
+    with ThreadPoolExecutor(max_workers=max(1, len(every))) as pool:
+        for future in [pool.submit(ask, pod) for pod in every]:
             future.result()

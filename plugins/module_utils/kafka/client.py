@@ -259,6 +259,9 @@ class Cluster:
         """List all consumer groups."""
         question = self.admin.list_consumer_groups(request_timeout=self.seconds)
         found = self._ask("list its groups", lambda: question.result(timeout=self.seconds * 2))
+        if found.errors:
+            # A group that a broker could not tell of yet would count as one that never read, and begin anew.
+            raise self._failed("list all of its groups", found.errors[0])
         return [one.group_id for one in found.valid]
 
     def group_offsets(self, groups: Iterable[str]) -> dict[str, dict[Place, int]]:
@@ -268,6 +271,9 @@ class Cluster:
             asked = [kafka.ConsumerGroupTopicPartitions(group)]
             futures = self.admin.list_consumer_group_offsets(asked, request_timeout=self.seconds)
             rows = self._results(f"tell the offsets of {group}", futures)[group].topic_partitions
+            for row in rows:
+                if row.error:
+                    raise self._failed(f"tell the offsets of {group}", kafka.KafkaException(row.error))
             found[group] = {Place(one.topic, one.partition): one.offset for one in rows if one.offset >= 0}
         return found
 
