@@ -1,9 +1,13 @@
 # Copyright: (c) 2026, the platform.recovery authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""(e) Twenty databases in one run against one, all primaries killed; and what memory the controller takes for it."""
+"""(e) Twenty databases in one run against one, all primaries killed; and what memory the controller takes for it.
+
+Three times over, each with databases of its own: the median of the ratios, the most memory of all.
+"""
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import tempfile
 import time
@@ -16,6 +20,7 @@ from tests.support.memory import Memory
 from tests.support.platform import ROOT, command, environment, lab, variables
 
 COUNT = 20
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -27,23 +32,41 @@ class Measured:
 
 
 def bench() -> dict[str, Any]:
-    """Lose one and recover it, then lose twenty others and recover them."""
+    """Lose one and recover it, then lose twenty others and recover them, several times."""
     lab("up", ok=False)
     lab("reset")
-    with tempfile.TemporaryDirectory() as folder, databases(COUNT + 1) as made:
-        one = recover(made[:1], Path(folder) / "one")
-        many = recover(made[1:], Path(folder) / "many")
+    rounds = [one_round() for _ in range(ROUNDS)]
     return {
         "rows": [
             ("databases", "seconds", "MiB of the controller and its workers"),
-            ("1", f"{one.seconds:.2f}", f"{one.resident_mib:.0f}"),
-            (str(COUNT), f"{many.seconds:.2f}", f"{many.resident_mib:.0f}"),
+            row(1, [one for one, _ in rounds]),
+            row(COUNT, [many for _, many in rounds]),
         ],
         "claims": [
-            ("twenty databases against one", many.seconds / one.seconds, 3.0),
-            ("memory of the controller and its workers, MiB", many.resident_mib, 200.0),
+            (
+                "twenty databases against one",
+                statistics.median(many.seconds / one.seconds for one, many in rounds),
+                3.0,
+            ),
+            (
+                "memory of the controller and its workers, MiB",
+                max(many.resident_mib for _, many in rounds),
+                200.0,
+            ),
         ],
     }
+
+
+def one_round() -> tuple[Measured, Measured]:
+    """Give one database and twenty."""
+    with tempfile.TemporaryDirectory() as folder, databases(COUNT + 1) as made:
+        return recover(made[:1], Path(folder) / "one"), recover(made[1:], Path(folder) / "many")
+
+
+def row(count: int, found: list[Measured]) -> tuple[str, str, str]:
+    """Write the rounds of one number of databases."""
+    seconds = " ".join(f"{one.seconds:.2f}" for one in found)
+    return str(count), seconds, " ".join(f"{one.resident_mib:.0f}" for one in found)
 
 
 def recover(made: list[Database], folder: Path) -> Measured:
