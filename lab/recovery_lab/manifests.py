@@ -7,6 +7,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from . import addresses, topology
@@ -29,7 +30,7 @@ class Stores:
     layout: Topology
     region: str
 
-    @property
+    @cached_property
     def variables(self) -> dict[str, str]:
         """Give what everybody may read."""
         found: dict[str, str] = {}
@@ -47,7 +48,7 @@ class Stores:
             found |= {"FILES_ENDPOINT": endpoint, "FILES_BUCKET": f"files-{self.region}", "FILES_CA": ca}
         return found
 
-    @property
+    @cached_property
     def secret(self) -> dict[str, str]:
         """Give what belongs into a Secret, by the variable that takes it."""
         found: dict[str, str] = {}

@@ -22,7 +22,7 @@ def one_at_a_time(action: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def at_once(action: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Do the same for all side by side; the first error comes through once all have ended."""
-    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
+def at_once(action: Callable[[Any], Any], items: Sequence[Any], most: int | None = None) -> list[Any]:
+    """Do the same for all side by side, `most` at a time; the first error comes through once all have ended."""
+    with ThreadPoolExecutor(max_workers=max(1, min(len(items), most or len(items)))) as pool:
         return [future.result() for future in [pool.submit(action, item) for item in items]]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from .. import service_manager
+from .. import service_manager, side_by_side
 from ..errors import PreconditionFailed, RecoveryError, StepFailed, StepTimeout
 from ..service_manager import Fence, UnitStatus
 from ..waiting import wait_until
@@ -31,6 +31,8 @@ POLL_SECONDS = 0.1
 SETTLE_SECONDS = 0.5
 # Offsets without a record (a transaction's end) are never mirrored: what stands still for so long is looked at.
 STILL_SECONDS = 2.0
+# A store may have many brokers and mirrors, each asked by ssh.
+at_once = partial(side_by_side.at_once, most=16)
 
 
 @dataclass(frozen=True)
@@ -840,15 +842,6 @@ def finished(one: Move) -> RecoveryError | None:
     except RecoveryError as error:
         return error
     return None
-
-
-def at_once(action: Callable[[Any], Any], things: Sequence[Any]) -> list[Any]:
-    """Do the same to many things side by side. The first error is raised once all are done."""
-    if not things:
-        return []
-    with ThreadPoolExecutor(max_workers=min(16, len(things))) as pool:
-        futures = [pool.submit(action, thing) for thing in things]
-    return [future.result() for future in futures]
 
 
 def line(one: Outcome, request: Request) -> str:
